@@ -1,0 +1,157 @@
+"""The narrow seam between an exchange and the server that carries it.
+
+Everything above this file sees the client only through :class:`HttpDownstream` or
+:class:`WebSocketDownstream`. ASGI implements it (``rolo.asgi.downstream``), the native
+server implements it straight on asyncio protocols. What a server cannot do is said in
+its :class:`Capabilities`, never by asking which server it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What the server below an exchange can carry to the client."""
+
+    interim: bool = False
+    """1xx answers other than 100 can be sent."""
+    trailers: bool = False
+    """Trailer fields can be sent after a body."""
+    request_trailers: bool = False
+    """Trailer fields of the request are seen."""
+    header_case: bool = False
+    """Field names are given, and sent, in the case in which they were written."""
+    reason: bool = False
+    """The reason phrase reaches an HTTP/1 client."""
+    denial: bool = False
+    """A websocket handshake can be refused with any status, fields and body."""
+    expect: bool = False
+    """``100 Continue`` is sent when the body is first asked for, not before."""
+    framing: bool = False
+    """Framing fields of the answer are ours to choose (else the server adds its own)."""
+
+
+@dataclasses.dataclass(slots=True)
+class RequestHead:
+    """A request head as it came from the client.
+
+    ``target`` is the request target, byte for byte where the server gives it.
+    ``path`` is its path, percent-decoded and without the query, as str.
+    """
+
+    method: str
+    target: bytes
+    headers: RawHeaders
+    http_version: str
+    scheme: str
+    path: str
+    query: bytes
+    root_path: str = ""
+    client: tuple[str, int] | None = None
+    server: tuple[str, int | None] | None = None
+    extensions: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    """Where the server leaves more, e.g. ``{"asgi.scope": scope}``."""
+
+
+class HttpDownstream(t.Protocol):
+    """One HTTP exchange, seen from the loop that carries it.
+
+    Only the loop's thread may call these. Order of calls: any number of ``receive_body``
+    and ``send_interim``; then ``send_head`` once, ``send_body`` any number of times, and
+    at last ``end`` or ``abort``; ``send_complete`` is all of these in one step.
+    """
+
+    head: RequestHead
+    capabilities: Capabilities
+    gone: bool
+    """True once the client is known to have left."""
+
+    @property
+    def may_have_body(self) -> bool:
+        """False if the head says that no body follows."""
+
+    @property
+    def request_trailers(self) -> RawHeaders:
+        """Trailer fields of the request; empty before the end of the body."""
+
+    async def receive_body(self) -> bytes:
+        """Return the next piece of the request body, ``b""`` at its end (and ever after).
+
+        :raises ClientDisconnected: the client left before the end of the body
+        :raises BadRequest: the body's framing is broken
+        """
+
+    def watch_gone(self, callback: t.Callable[[], None]) -> None:
+        """Call ``callback`` once, on the loop, as soon as the client is known to have left.
+
+        May be called again to replace the callback. Called at once if already gone.
+        """
+
+    async def send_interim(self, status: int, headers: RawHeaders) -> None:
+        """Send a 1xx answer; silently nothing without ``capabilities.interim``."""
+
+    async def send_head(self, status: int, reason: bytes, headers: RawHeaders) -> None:
+        """Send, and flush, the final head. ``headers`` says how the body is framed:
+        Content-Length, ``Transfer-Encoding: chunked``, or neither (the server chooses).
+
+        :raises ClientDisconnected: the client left
+        """
+
+    async def send_body(self, chunk: bytes) -> None:
+        """Send one piece of the body; returns when the client's side can take more.
+
+        :raises ClientDisconnected: the client left
+        """
+
+    async def end(self, trailers: RawHeaders | None = None) -> None:
+        """Complete the answer."""
+
+    async def send_complete(
+        self, status: int, reason: bytes, headers: RawHeaders, body: bytes
+    ) -> None:
+        """Send a whole answer in one step."""
+
+    def abort(self, error: BaseException | None = None) -> None:
+        """Break the answer off so that the client cannot take it for complete."""
+
+
+class WebSocketDownstream(t.Protocol):
+    """One websocket handshake and what follows, seen from the loop that carries it."""
+
+    head: RequestHead
+    capabilities: Capabilities
+    subprotocols: list[str]
+    """What the client offers, in its order."""
+    gone: bool
+
+    def watch_gone(self, callback: t.Callable[[], None]) -> None:
+        """As in :class:`HttpDownstream`; a close frame counts as leaving only before
+        ``accept``."""
+
+    async def accept(self, subprotocol: str | None, headers: RawHeaders) -> None: ...
+
+    async def reject(
+        self, status: int, reason: bytes, headers: RawHeaders, body: bytes
+    ) -> None:
+        """Refuse the handshake with an HTTP answer (403 where the server can say no more)."""
+
+    async def receive(self) -> str | bytes:
+        """Return the next message.
+
+        :raises WebSocketDisconnectedError: closed or lost, with the close code and reason;
+            code 1005 stands for a close without code, 1006 for a lost connection
+        """
+
+    async def send(self, message: str | bytes) -> None:
+        """Send one message; returns when the client's side can take more.
+
+        :raises WebSocketDisconnectedError: closed or lost
+        """
+
+    async def close(self, code: int | None, reason: str) -> None:
+        """Start the closing handshake; ``None`` sends a close frame without a code."""

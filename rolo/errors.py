@@ -1,0 +1,164 @@
+"""The error tree: whose fault, in which phase, and what the client gets to see.
+
+::
+
+    RoloError
+    ├── DownstreamError                    the client's side
+    │   ├── BadRequest                     400  malformed head or framing
+    │   ├── ContentTooLarge                413  body over the limit
+    │   ├── TargetTooLong                  414  request target over the limit
+    │   ├── HeadTooLarge                   431  head or field count over the limit
+    │   ├── UnknownTransferCoding          501  Transfer-Encoding we do not speak
+    │   └── ClientDisconnected             499  the client left; nobody reads the answer
+    ├── UpstreamError                           the side we forward to
+    │   ├── ConnectError                   502  refused, unreachable
+    │   │   ├── NameResolutionError        502  the host name has no address
+    │   │   ├── TlsError                   502  certificate or handshake
+    │   │   └── ConnectTimeout             504  no connection in time
+    │   ├── SendError                      502  the connection broke while we were sending
+    │   ├── ResponseHeadTimeout            504  no answer in time
+    │   ├── UpstreamClosed                 502  closed before a complete head
+    │   ├── BadResponse                    502  malformed head or ambiguous framing
+    │   ├── BodyInterrupted                502  closed before the end of the body
+    │   ├── IdleTimeout                    504  nothing moved for too long
+    │   └── ExchangeTimeout                504  the whole exchange took too long
+    ├── TooManyExchanges                   503  a limit of ours is reached
+    └── NoPortalError                      500  a blocking call where nothing may block
+
+``status`` is the HTTP status the client gets as long as no head was sent; after
+that an error can only abort the answer.  ``proxy_status`` is the error type of
+RFC 9209 section 2.3, or ``None`` where that list has none.
+"""
+
+from __future__ import annotations
+
+
+class RoloError(Exception):
+    """Base of all errors rolo raises on purpose.
+
+    :param message: what went wrong, for the log; never shown to a client
+    :param target: the upstream or peer concerned, for example ``http://localhost:8080``
+    """
+
+    side: str = "internal"
+    phase: str = ""
+    status: int = 500
+    proxy_status: str | None = "proxy_internal_error"
+
+    def __init__(self, message: str = "", *, target: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.target = target
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.target})" if self.target else self.message
+
+
+class DownstreamError(RoloError):
+    side = "downstream"
+    status = 400
+    proxy_status = "http_request_error"
+
+
+class BadRequest(DownstreamError):
+    phase = "request head"
+
+
+class ContentTooLarge(DownstreamError):
+    phase = "request body"
+    status = 413
+
+
+class TargetTooLong(DownstreamError):
+    phase = "request head"
+    status = 414
+
+
+class HeadTooLarge(DownstreamError):
+    phase = "request head"
+    status = 431
+
+
+class UnknownTransferCoding(DownstreamError):
+    phase = "request head"
+    status = 501
+
+
+class ClientDisconnected(DownstreamError):
+    phase = "exchange"
+    status = 499
+    proxy_status = None
+
+
+class UpstreamError(RoloError):
+    side = "upstream"
+    status = 502
+
+
+class ConnectError(UpstreamError):
+    phase = "connect"
+    proxy_status = "connection_refused"
+
+
+class NameResolutionError(ConnectError):
+    proxy_status = "dns_error"
+
+
+class TlsError(ConnectError):
+    phase = "tls"
+    proxy_status = "tls_protocol_error"
+
+
+class ConnectTimeout(ConnectError):
+    status = 504
+    proxy_status = "connection_timeout"
+
+
+class SendError(UpstreamError):
+    phase = "request body"
+    proxy_status = "connection_terminated"
+
+
+class ResponseHeadTimeout(UpstreamError):
+    phase = "response head"
+    status = 504
+    proxy_status = "http_response_timeout"
+
+
+class UpstreamClosed(UpstreamError):
+    phase = "response head"
+    proxy_status = "http_response_incomplete"
+
+
+class BadResponse(UpstreamError):
+    phase = "response head"
+    proxy_status = "http_protocol_error"
+
+
+class BodyInterrupted(UpstreamError):
+    phase = "response body"
+    proxy_status = "http_response_incomplete"
+
+
+class IdleTimeout(UpstreamError):
+    phase = "response body"
+    status = 504
+    proxy_status = "connection_read_timeout"
+
+
+class ExchangeTimeout(UpstreamError):
+    phase = "exchange"
+    status = 504
+    proxy_status = "http_response_timeout"
+
+
+class TooManyExchanges(RoloError):
+    phase = "admission"
+    status = 503
+    proxy_status = "connection_limit_reached"
+
+
+class NoPortalError(RoloError):
+    """A blocking call was made on the event loop outside a handler that may wait."""
+
+    phase = "portal"

@@ -1,0 +1,93 @@
+"""What passes between a proxy and its transports: plain values, no I/O."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+OnInterim = t.Callable[[int, RawHeaders], t.Awaitable[None]]
+"""Told of every 1xx answer (100 and 103 included, 101 never) in the order of arrival."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long each wait of an exchange may take, in seconds; ``None`` is no limit.
+
+    None of the defaults ends a live stream: ``idle`` counts from the last byte that
+    moved in either direction, and ``total`` is off.
+    """
+
+    connect: float | None = 10.0
+    """From the start of dialling, all addresses and TLS included."""
+    response: float | None = 60.0
+    """From the last byte of the request that was sent to the end of the response head."""
+    idle: float | None = 300.0
+    """Without a byte moving while a body is under way."""
+    total: float | None = None
+    """The whole exchange."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """How many connections are held per origin, and for how long."""
+
+    max_connections: int | None = None
+    """Open connections per origin; ``None`` is no limit. A request over it waits."""
+    max_idle: int = 128
+    """Idle connections kept per origin."""
+    idle_timeout: float | None = 30.0
+    """Seconds after which an idle connection is closed; ``None`` keeps it."""
+    max_buffer: int = 128 * 1024
+    """Bytes of a response body held for a slow reader before the origin is made to wait."""
+    max_head: int = 64 * 1024
+    """Bytes of a response head (or of trailers)."""
+    max_fields: int = 1000
+    """Fields in a response head (or in trailers)."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tls:
+    """How an ``https`` upstream is verified. Verification is on unless ``insecure``."""
+
+    ca_file: str | None = None
+    """PEM file of trusted roots instead of the system's."""
+    client_cert: str | None = None
+    """PEM file of a client certificate (with its chain)."""
+    client_key: str | None = None
+    """PEM file of its key; ``None`` if the certificate's file holds it."""
+    server_hostname: str | None = None
+    """Name for SNI and verification instead of the host of the URL."""
+    insecure: bool = False
+    """Do not verify at all."""
+
+
+class AsyncBody(t.Protocol):
+    """A request body pulled on the loop. An ``HttpDownstream`` is one."""
+
+    async def receive_body(self) -> bytes:
+        """Return the next piece, ``b""`` at the end; raise if it broke."""
+
+
+@dataclasses.dataclass(slots=True)
+class OutgoingRequest:
+    """A request as it goes on the wire to ``origin``.
+
+    ``headers`` are complete but for framing: they hold Host and all end-to-end fields in
+    their order, never Content-Length, Transfer-Encoding or Connection.
+    ``body`` is ``None`` (no body, no framing field), bytes, or something to pull from.
+    ``length`` is the body's length in bytes; with a pulled body ``None`` means chunked.
+    """
+
+    origin: t.Any  # rolo.proxy.target.Origin
+    method: str
+    target: bytes
+    headers: RawHeaders
+    body: bytes | AsyncBody | None = None
+    length: int | None = None
+    expect_continue: bool = False
+    """The client waits for 100 (Continue): the body is pulled only when the origin sends
+    it, or when it does not answer within a second (RFC 9110 section 10.1.1)."""
+    request_trailers: t.Callable[[], RawHeaders] | None = None
+    """Asked after the end of a chunked body for the trailers to send."""

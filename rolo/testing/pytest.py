@@ -1,0 +1,1 @@
+"""Pytest fixtures that serve apps, routers and gateways on a free port."""
