@@ -9,6 +9,7 @@
     │   ├── TargetTooLong                  414  request target over the limit
     │   ├── HeadTooLarge                   431  head or field count over the limit
     │   ├── UnknownTransferCoding          501  Transfer-Encoding we do not speak
+    │   ├── HttpVersionNotSupported        505  neither HTTP/1.0 nor HTTP/1.1
     │   └── ClientDisconnected             499  the client left; nobody reads the answer
     ├── UpstreamError                           the side we forward to
     │   ├── ConnectError                   502  refused, unreachable
@@ -82,6 +83,11 @@ class HeadTooLarge(DownstreamError):
 class UnknownTransferCoding(DownstreamError):
     phase = "request head"
     status = 501
+
+
+class HttpVersionNotSupported(DownstreamError):
+    phase = "request head"
+    status = 505
 
 
 class ClientDisconnected(DownstreamError):
