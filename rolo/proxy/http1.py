@@ -177,32 +177,38 @@ def parse_request_head(block: bytes, limits: HeadLimits = DEFAULT_LIMITS) -> Par
     if len(target) > limits.max_target:
         raise TargetTooLong(f"request target of {len(target)} bytes")
     headers = _fields(block, line.end(), limits.max_fields, BadRequest)
-    special = [(n, v) for name, v in headers if (n := name.lower()) in _REQUEST_SPECIAL]
+    special = _special(headers, _REQUEST_SPECIAL)
     modern = version == "1.1"
-    _check_host(special, modern)
+    host = special.get(b"host")
+    if host is None:
+        if modern:
+            raise BadRequest("no Host")
+    elif _HOST.fullmatch(host) is None:
+        # Repeated ones have been joined by now, and no host holds a blank.
+        raise BadRequest(f"malformed or repeated Host: {_shown(host)}")
     method = _METHODS.get(raw_method) or raw_method.decode("ascii")
     parsed = ParsedRequest(
         method, target, version, headers, Framing.NONE, None, modern, False, None
     )
-    if len(special) > 1:
-        _apply_special(parsed, special, modern)
+    if len(special) > 1 or (special and host is None):
+        _apply(parsed, special, modern)
     return parsed
 
 
-def _apply_special(parsed: ParsedRequest, special: RawHeaders, modern: bool) -> None:
+def _apply(parsed: ParsedRequest, special: dict[bytes, bytes], modern: bool) -> None:
     """Read the fields that say how the message is framed and what becomes of the connection."""
-    try:
-        framing, length = _framing(special, modern)
-    except ValueError as e:
-        raise BadRequest(str(e)) from None
-    if framing is Framing.LENGTH or framing is Framing.CHUNKED:
-        parsed.framing, parsed.length = framing, length
-    options = _list(special, b"connection")
-    if options:
+    if b"content-length" in special or b"transfer-encoding" in special:
+        try:
+            parsed.framing, parsed.length = _framing(special, modern)
+        except ValueError as e:
+            raise BadRequest(str(e)) from None
+    if b"connection" in special:
+        options = _list(special[b"connection"])
         parsed.keep_alive = b"close" not in options and (modern or b"keep-alive" in options)
         if modern and b"upgrade" in options:
-            parsed.upgrade = b", ".join(_list(special, b"upgrade")) or None
-    parsed.expect_continue = modern and b"100-continue" in _list(special, b"expect")
+            parsed.upgrade = b", ".join(_list(special.get(b"upgrade", b""))) or None
+    if modern and b"expect" in special:
+        parsed.expect_continue = b"100-continue" in _list(special[b"expect"])
 
 
 def parse_response_head(
@@ -223,12 +229,12 @@ def parse_response_head(
     status = int(digits)
     modern = minor != b"0"
     headers = _fields(block, line.end(), limits.max_fields, BadResponse)
-    special = [(n, v) for name, v in headers if (n := name.lower()) in _RESPONSE_SPECIAL]
+    special = _special(headers, _RESPONSE_SPECIAL)
     keep_alive, framing, length = modern, Framing.CLOSE, None
-    if special:
-        options = _list(special, b"connection")
-        if options:
-            keep_alive = b"close" not in options and (modern or b"keep-alive" in options)
+    if b"connection" in special:
+        options = _list(special[b"connection"])
+        keep_alive = b"close" not in options and (modern or b"keep-alive" in options)
+    if b"content-length" in special or b"transfer-encoding" in special:
         try:
             framing, length = _framing(special, modern)
         except (ValueError, UnknownTransferCoding) as e:
@@ -265,64 +271,54 @@ def _fields(
     return headers
 
 
-def _list(special: RawHeaders, name: bytes) -> list[bytes]:
-    """The elements of a list field over all its lines, in lower case (RFC 9110 section 5.6.1)."""
-    return [
-        item
-        for n, value in special
-        if n == name
-        for part in value.lower().split(b",")
-        if (item := part.strip(b" \t"))
-    ]
+def _special(headers: RawHeaders, names: frozenset[bytes]) -> dict[bytes, bytes]:
+    """Pick the fields that matter here; repeated ones joined (RFC 9110 section 5.3)."""
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        key = name.lower()
+        if key in names:
+            found[key] = found[key] + b", " + value if key in found else value
+    return found
 
 
-def _check_host(special: RawHeaders, required: bool) -> None:
-    """RFC 9112 section 3.2: exactly one Host, and one that can be believed."""
-    hosts = [value for name, value in special if name == b"host"]
-    if len(hosts) == 1:
-        if _HOST.fullmatch(hosts[0]) is None:
-            raise BadRequest(f"malformed Host: {_shown(hosts[0])}")
-    elif hosts or required:
-        raise BadRequest("more than one Host" if hosts else "no Host")
+def _list(value: bytes) -> list[bytes]:
+    """The elements of a list field, in lower case (RFC 9110 section 5.6.1)."""
+    return [item for part in value.lower().split(b",") if (item := part.strip(b" \t"))]
 
 
-def _framing(special: RawHeaders, modern: bool) -> tuple[Framing, int | None]:
+def _framing(special: dict[bytes, bytes], modern: bool) -> tuple[Framing, int | None]:
     """RFC 9112 section 6.3, with every "ought to be refused" read as "is refused".
 
-    :return: ``Framing.CLOSE`` if nothing is said
     :raises ValueError: ambiguous
     :raises UnknownTransferCoding: clear, but not ``chunked``
     """
-    lengths = [value for name, value in special if name == b"content-length"]
-    codings = [value for name, value in special if name == b"transfer-encoding"]
-    if codings:
-        if lengths:
+    digits = special.get(b"content-length")
+    coding = special.get(b"transfer-encoding")
+    if coding is not None:
+        if digits is not None:
             raise ValueError("Content-Length beside Transfer-Encoding")
         if not modern:
             raise ValueError("Transfer-Encoding in HTTP/1.0")
-        _check_codings(codings)
+        if coding != b"chunked":
+            _check_coding(coding)
         return Framing.CHUNKED, None
-    if not lengths:
-        return Framing.CLOSE, None
-    digits = lengths[0]
     # Repeated lengths are refused even where they agree: not everybody compares them.
-    if len(lengths) > 1 or not digits.isdigit() or len(digits) > _MAX_LENGTH_DIGITS:
-        raise ValueError(f"ambiguous Content-Length: {_shown(b', '.join(lengths))}")
+    if digits is None or not digits.isdigit() or len(digits) > _MAX_LENGTH_DIGITS:
+        raise ValueError(f"ambiguous Content-Length: {_shown(digits or b'')}")
     if (length := int(digits)) > _MAX_LENGTH:
         raise ValueError(f"Content-Length too large: {length}")
     return Framing.LENGTH, length
 
 
-def _check_codings(codings: list[bytes]) -> None:
-    names = [c.strip(b" \t").lower() for c in b",".join(codings).split(b",")]
+def _check_coding(coding: bytes) -> None:
+    names = [name.strip(b" \t") for name in coding.lower().split(b",")]
     if names == [b"chunked"]:
         return
-    shown = _shown(b", ".join(codings))
     if names.count(b"chunked") > 1 or b"chunked" in names[:-1]:
-        raise ValueError(f"chunked is not once and last: {shown}")
+        raise ValueError(f"chunked is not once and last: {_shown(coding)}")
     if all(_TOKEN_ONLY.match(name) for name in names):
-        raise UnknownTransferCoding(f"Transfer-Encoding {shown}")
-    raise ValueError(f"malformed Transfer-Encoding: {shown}")
+        raise UnknownTransferCoding(f"Transfer-Encoding {_shown(coding)}")
+    raise ValueError(f"malformed Transfer-Encoding: {_shown(coding)}")
 
 
 def _bad_request_line(block: bytes) -> BadRequest:
@@ -618,23 +614,23 @@ def encode_last_chunk(trailers: t.Iterable[tuple[bytes, bytes]] | None = None) -
 
 
 def _join(first: bytes, headers: t.Iterable[tuple[bytes, bytes]]) -> bytes:
-    known = _known_names
-    lines = [
-        b"%b: %b\r\n" % (name if name in known else _checked(name), value)
-        for name, value in headers
-    ]
-    head = b"%b%b\r\n" % (first, b"".join(lines))
+    parts = [first]
+    for name, value in headers:
+        if name not in _known_names:
+            _check_name(name)
+        parts += (name, b": ", value, b"\r\n")
+    ends = len(parts) // 4 + 2
+    parts.append(b"\r\n")
+    head = b"".join(parts)
     # Names are tokens by now, so only values (and the reason) could hold a line end. Each
     # line has one of ours: any other would show in the count.
-    ends = len(lines) + 2
     if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
         raise ValueError("CR, LF or NUL in a header value or reason phrase")
     return head
 
 
-def _checked(name: bytes) -> bytes:
+def _check_name(name: bytes) -> None:
     if _TOKEN_ONLY.fullmatch(name) is None:
         raise ValueError(f"illegal field name: {_shown(name)}")
     if len(_known_names) < _MAX_KNOWN_NAMES and len(name) <= 64:
         _known_names.add(name)
-    return name
