@@ -1,0 +1,229 @@
+"""werkzeug's own server: a thread per connection, WSGI, no event loop.
+
+For handlers under a debugger and for programs that must not depend on anything else. It
+closes the connection after each answer and cannot carry websockets. An application that
+fails in the middle of its answer breaks it off here; under ``run_simple`` alone, werkzeug
+would make half an answer look whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+import typing as t
+
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+
+from rolo.bridge.downstream import Capabilities
+from rolo.serving.base import (
+    Adapter,
+    App,
+    Fitted,
+    Mode,
+    RunningServer,
+    Settings,
+    is_asgi,
+)
+
+if t.TYPE_CHECKING:
+    from rolo.gateway.gateway import Gateway
+
+LOG = logging.getLogger(__name__)
+
+
+class WerkzeugAdapter(Adapter):
+    """HTTP/1.1, one request per connection."""
+
+    name = "werkzeug"
+    protocols = frozenset({"http/1.1", "tls"})
+    capabilities = Capabilities(reason=True)
+
+    def available(self) -> str | None:
+        return None
+
+    def fit_gateway(self, gateway: Gateway, *, mode: Mode, threads: int | None) -> Fitted:
+        from rolo.gateway.wsgi import WsgiGateway
+
+        return Fitted(WsgiGateway(gateway))
+
+    def fit_app(self, app: App, *, threads: int | None) -> Fitted:
+        if is_asgi(app):
+            raise TypeError("werkzeug serves WSGI applications and gateways, not ASGI")
+        return Fitted(app)
+
+    def launch(self, fitted: Fitted, settings: Settings) -> RunningServer:
+        return ThreadServer(self.name, fitted, settings)
+
+
+class ThreadServer(RunningServer):
+    """werkzeug's server, accepting in a thread of its own."""
+
+    def __init__(self, name: str, fitted: Fitted, settings: Settings) -> None:
+        super().__init__(name, settings)
+        self._fitted = fitted
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._closed = False
+        try:
+            self._server = _make_server(fitted.app, settings)
+        except BaseException:
+            self._release()
+            raise
+        self._thread = threading.Thread(
+            target=self._server.serve_forever,
+            kwargs={"poll_interval": 0.1},
+            name=f"rolo-{name}-{self.port}",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def shutdown(self, timeout: float | None = None) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            grace = self._settings.shutdown_timeout if timeout is None else timeout
+            self._server.shutdown()
+            self._thread.join()
+            self._server.drain(grace)
+            self._release()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _release(self) -> None:
+        self._settings.sock.close()
+        if self._fitted.close is not None:
+            self._fitted.close()
+
+
+def _make_server(app: App, settings: Settings) -> _Server:
+    """Build the server on ``settings.sock``.
+
+    A subclass rather than ``make_server``: that one leaves its threads behind.
+    """
+    if settings.options:
+        raise TypeError(f"werkzeug has no option {', '.join(sorted(settings.options))}")
+    return _Server(
+        settings.host,
+        settings.sock.getsockname()[1],
+        _Aborting(app),
+        handler=_LoggingHandler if settings.access_log else _Handler,
+        ssl_context=None if settings.tls is None else settings.tls.context(),
+        fd=settings.sock.fileno(),
+    )
+
+
+class _Aborting:
+    """Breaks off the answer when the application fails after the head.
+
+    werkzeug would put an error page where the rest of the body belongs and end it as if
+    nothing had happened. It takes a ``ConnectionError`` for a client that left, and stops.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def __call__(
+        self, environ: dict[str, t.Any], start_response: t.Any
+    ) -> t.Generator[bytes, None, None]:
+        body = self._app(environ, start_response)
+        begun = False
+        try:
+            for chunk in body:
+                yield chunk  # the first one, even an empty one, sends the head
+                begun = True
+        except ConnectionError:
+            raise
+        except Exception as error:
+            if not begun:
+                raise
+            LOG.exception("the application failed in the middle of its answer")
+            raise ConnectionAbortedError("the answer is broken off") from error
+        finally:
+            if hasattr(body, "close"):
+                body.close()
+
+
+class _Handler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+    _volunteering = False
+
+    def run_wsgi(self) -> None:
+        with t.cast(_Server, self.server).exchange(self.connection):
+            super().run_wsgi()
+
+    def send_response(self, code: int, message: str | None = None) -> None:
+        self._volunteering = True
+        super().send_response(code, message)
+        self._volunteering = False
+
+    def send_header(self, keyword: str, value: str) -> None:
+        # http.server volunteers Date and Server; a proxied answer brings its own.
+        if not self._volunteering:
+            super().send_header(keyword, value)
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        pass
+
+
+class _LoggingHandler(_Handler):
+    log_request = WSGIRequestHandler.log_request
+
+
+class _Server(ThreadedWSGIServer):
+    """Knows its connections and whether they are in the middle of an exchange."""
+
+    def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
+        self._guard = threading.Lock()
+        self._open: dict[socket.socket, threading.Thread] = {}
+        self._busy: set[socket.socket] = set()
+        super().__init__(*args, **kwargs)
+
+    def process_request_thread(self, request: t.Any, client_address: t.Any) -> None:
+        with self._guard:
+            self._open[request] = threading.current_thread()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self._guard:
+                self._open.pop(request, None)
+
+    @contextlib.contextmanager
+    def exchange(self, request: socket.socket) -> t.Iterator[None]:
+        """Note that ``request`` is in the middle of an exchange."""
+        with self._guard:
+            self._busy.add(request)
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._busy.discard(request)
+
+    def drain(self, grace: float | None) -> None:
+        """Close idle connections, wait for the others; after ``grace`` seconds cut them."""
+        with self._guard:
+            idle = self._open.keys() - self._busy
+        _cut(idle)
+        self._join(grace)
+        with self._guard:
+            left = set(self._open)
+        _cut(left)
+        self._join(1.0)
+
+    def _join(self, grace: float | None) -> None:
+        with self._guard:
+            threads = list(self._open.values())
+        deadline = None if grace is None else time.monotonic() + grace
+        for thread in threads:
+            thread.join(None if deadline is None else max(0, deadline - time.monotonic()))
+
+
+def _cut(connections: t.Iterable[socket.socket]) -> None:
+    for connection in connections:
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
