@@ -1,0 +1,19 @@
+"""Websockets in sync code: handshakes, messages, close codes."""
+
+from rolo.websocket.adapter import WebSocketEnvironment, WebSocketListener
+from rolo.websocket.errors import (
+    WebSocketDisconnectedError,
+    WebSocketError,
+    WebSocketProtocolError,
+)
+from rolo.websocket.request import WebSocket, WebSocketRequest
+
+__all__ = [
+    "WebSocket",
+    "WebSocketDisconnectedError",
+    "WebSocketEnvironment",
+    "WebSocketError",
+    "WebSocketListener",
+    "WebSocketProtocolError",
+    "WebSocketRequest",
+]

@@ -1,0 +1,5 @@
+"""The place of the past for :func:`rolo.routing.handler.handler_dispatcher`."""
+
+from rolo.routing.handler import handler_dispatcher
+
+__all__ = ["handler_dispatcher"]

@@ -1,0 +1,21 @@
+"""The place of the past for :mod:`rolo.routing`."""
+
+from rolo.routing import (
+    PortConverter,
+    RegexConverter,
+    Router,
+    RuleAdapter,
+    RuleGroup,
+    WithHost,
+    route,
+)
+
+__all__ = [
+    "PortConverter",
+    "RegexConverter",
+    "Router",
+    "RuleAdapter",
+    "RuleGroup",
+    "WithHost",
+    "route",
+]

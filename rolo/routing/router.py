@@ -1,0 +1,340 @@
+"""The router: finds the endpoint of a request and calls it."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import typing as t
+from collections.abc import Mapping
+from urllib.parse import unquote
+
+from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.routing import BaseConverter, Map, MapAdapter, Rule, RuleFactory
+
+from rolo.request import Request, get_raw_path
+from rolo.routing.converter import PortConverter, RegexConverter
+from rolo.routing.endpoints import RuleAttributes, attributes_of, mark
+from rolo.routing.rules import RuleAdapter
+
+if t.TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from werkzeug.wrappers import Response as WerkzeugResponse
+
+    from rolo.response import Response
+
+LOG = logging.getLogger(__name__)
+
+E = t.TypeVar("E")
+E_contra = t.TypeVar("E_contra", contravariant=True)
+
+RequestArguments = Mapping[str, t.Any]
+"""The values of a rule's variables, by name."""
+
+_ANY_HOST = "__host__"
+
+
+class Dispatcher(t.Protocol[E_contra]):
+    """Calls the endpoint that a router found.
+
+    A dispatcher may have a method ``prepare(endpoint, arguments)``; the router calls it
+    with the names of a rule's variables when the rule is added.
+    """
+
+    def __call__(
+        self, request: Request, endpoint: E_contra, args: RequestArguments
+    ) -> Response: ...
+
+
+class _RouteEndpoint(t.Protocol):
+    """A function with what ``@route`` noted on it."""
+
+    rule_attributes: list[RuleAttributes]
+
+    def __call__(self, *args: t.Any, **kwargs: t.Any) -> t.Any: ...
+
+
+def call_endpoint(
+    request: Request,
+    endpoint: t.Callable[[Request, RequestArguments], Response],
+    args: RequestArguments,
+) -> Response:
+    """A dispatcher that calls ``endpoint(request, args)`` and returns what that returns."""
+    return endpoint(request, args)
+
+
+def route(
+    path: str,
+    host: str | None = None,
+    methods: t.Iterable[str] | None = None,
+    **kwargs: t.Any,
+) -> t.Callable[[E], _RouteEndpoint]:
+    """Note a rule on a function or method, for :meth:`Router.add` to find.
+
+    Several may be stacked. The function stays as it is; a copy that calls it is returned.
+
+    :param path: in the syntax of rules, ``/users/<int:user_id>``
+    :param host: likewise; ``None`` is every host
+    :param methods: ``None`` is every method; ``GET`` brings ``HEAD``
+    :param kwargs: for :class:`werkzeug.routing.Rule`
+    """
+
+    def decorate(function: t.Any) -> t.Any:
+        inner = function.__func__ if isinstance(function, staticmethod | classmethod) else function
+
+        @functools.wraps(inner)
+        def endpoint(*args: t.Any, **kw: t.Any) -> t.Any:
+            return inner(*args, **kw)
+
+        mark(endpoint, RuleAttributes(path, host, methods, kwargs))
+        return type(function)(endpoint) if inner is not function else endpoint
+
+    return decorate
+
+
+class Router(t.Generic[E]):
+    """Dispatches requests to endpoints by method, host and path.
+
+    Rules are werkzeug's. Slashes are what they are: a trailing one may be there or not,
+    double ones are not merged, and neither causes a redirect. A rule without a host
+    matches every host.
+
+    Routes are looked for on the decoded path, in which an encoded slash (``%2F``) stays
+    encoded and so never separates segments. The values that endpoints get are those of
+    the path as it came on the wire, not decoded.
+
+    All methods may be called from any thread at any time.
+
+    :param dispatcher: how endpoints are called; by default as their signature asks for,
+        see :class:`~rolo.routing.dispatcher.SignatureDispatcher`
+    :param converters: more converters for rule variables, by name
+    """
+
+    default_converters: t.ClassVar[dict[str, type[BaseConverter]]] = {
+        "regex": RegexConverter,
+        "port": PortConverter,
+    }
+
+    url_map: Map
+    dispatcher: Dispatcher[E]
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher[E] | None = None,
+        converters: Mapping[str, type[BaseConverter]] | None = None,
+    ) -> None:
+        self.url_map = Map(
+            host_matching=True,
+            strict_slashes=False,
+            merge_slashes=False,
+            redirect_defaults=False,
+            converters={**self.default_converters, **(converters or {})},
+        )
+        if dispatcher is None:
+            from rolo.routing.dispatcher import SignatureDispatcher
+
+            dispatcher = t.cast("Dispatcher[E]", SignatureDispatcher())
+        self.dispatcher = dispatcher
+        self._mutex = threading.RLock()
+        self._rules: list[Rule] = []
+        # Odd while the map is being changed; a match during a change is done again.
+        self._generation = 0
+
+    def add(self, *args: t.Any, **kwargs: t.Any) -> Rule | list[Rule]:
+        """Add rules and return them, for :meth:`remove`.
+
+        - ``add(path, endpoint, host=None, methods=None, **kwargs)`` adds and returns one;
+          ``kwargs`` go to :class:`werkzeug.routing.Rule`
+        - ``add(function)`` adds what ``@route`` noted on it
+        - ``add(obj)`` adds the decorated members of an object, and its ``@resource`` methods
+        - ``add(rule_factory)``, ``add([...])`` add all rules of a factory, of each
+
+        All but the first return a list.
+
+        :raises TypeError: nothing of these
+        """
+        if len(args) == 1 and not kwargs:
+            return self.add_rule(RuleAdapter(args[0]))
+        return self.add_rule(RuleAdapter(*args, **kwargs))[0]
+
+    def add_rule(self, rule: RuleFactory) -> list[Rule]:
+        """Add the rules of a factory (a rule is one) and return them."""
+        with self._mutex:
+            rules = list(rule.get_rules(self.url_map))
+            for each in rules:
+                if each.host is None:
+                    each.host = f"<{_ANY_HOST}>"
+            self._generation += 1
+            try:
+                for each in rules:
+                    self.url_map.add(each)
+                    self._rules.append(each)
+                if _any_outranked(rules, self._rules):
+                    self._rebuild(self._present())
+            finally:
+                self._generation += 1
+        prepare = getattr(self.dispatcher, "prepare", None)
+        if prepare is not None:
+            for each in rules:
+                prepare(each.endpoint, each.arguments)
+        return rules
+
+    def remove(self, rules: Rule | t.Iterable[Rule]) -> None:
+        """Take back rules that :meth:`add` returned. They may be added again.
+
+        :raises KeyError: one of them is not here; none is removed then
+        """
+        gone = [rules] if isinstance(rules, Rule) else list(rules)
+        ids = {id(rule) for rule in gone}
+        with self._mutex:
+            present = self._present()
+            kept = [rule for rule in present if id(rule) not in ids]
+            if len(kept) + len(ids) != len(present):
+                raise KeyError("no such rule")
+            self._generation += 1
+            try:
+                self._rebuild(kept)
+                for rule in gone:
+                    rule.map = None  # type: ignore[assignment]
+            finally:
+                self._generation += 1
+
+    def dispatch(self, request: Request) -> Response:
+        """Call the endpoint of ``request`` and return its response.
+
+        :raises HTTPException: no rule matches (404), not with this method (405), or the
+            rule redirects; and whatever the endpoint raises
+        """
+        rule, args = self._find(request)
+        if _ANY_HOST in args:
+            args = {name: value for name, value in args.items() if name != _ANY_HOST}
+        return self.dispatcher(request, t.cast("E", rule.endpoint), args)
+
+    def route(
+        self,
+        path: str,
+        host: str | None = None,
+        methods: t.Iterable[str] | None = None,
+        **kwargs: t.Any,
+    ) -> t.Callable[[E], _RouteEndpoint]:
+        """Decorate a function to be an endpoint of this router; parameters are those of
+        :func:`route`."""
+
+        def decorate(function: E) -> _RouteEndpoint:
+            endpoint = route(path, host, methods, **kwargs)(function)
+            noted = attributes_of(endpoint)[-1]
+            self.add(noted.path, endpoint, noted.host, noted.methods, **noted.kwargs)
+            return endpoint
+
+        return decorate
+
+    def wsgi(self) -> WSGIApplication:
+        """Return a WSGI application of this router. HTTP exceptions become responses, any
+        other error is logged and becomes a 500 that says nothing about it."""
+
+        def app(environ: WSGIEnvironment, start_response: StartResponse) -> t.Iterable[bytes]:
+            response = self._respond(Request.from_environ(environ), environ)
+            return response(environ, start_response)
+
+        return app
+
+    def _respond(self, request: Request, environ: WSGIEnvironment) -> WerkzeugResponse:
+        from werkzeug.exceptions import InternalServerError
+
+        try:
+            return self.dispatch(request)
+        except HTTPException as exc:
+            return exc.get_response(environ)
+        except Exception:
+            LOG.exception("error while handling %s %s", request.method, request.path)
+            return InternalServerError().get_response(environ)
+
+    def _find(self, request: Request) -> tuple[Rule, Mapping[str, t.Any]]:
+        """Match ``request`` without a lock; with it only if the map is being changed."""
+        path = get_raw_path(request)
+        generation = self._generation
+        if generation % 2 == 0:
+            try:
+                found = _match(self.url_map, request, path)
+            except Exception:
+                if generation == self._generation:
+                    raise
+            else:
+                if generation == self._generation:
+                    return found
+        with self._mutex:
+            return _match(self.url_map, request, path)
+
+    def _present(self) -> list[Rule]:
+        """Return the rules in the order in which they came, those last that somebody put
+        into the map directly."""
+        known = {id(rule) for rule in self._rules}
+        return self._rules + [r for r in self.url_map.iter_rules() if id(r) not in known]
+
+    def _rebuild(self, rules: list[Rule]) -> None:
+        """Put a new map with ``rules`` in the place of the old one. Werkzeug has no way to
+        take a rule out of a map or to put it before another."""
+        old = self.url_map
+        new = Map(
+            default_subdomain=old.default_subdomain,
+            strict_slashes=old.strict_slashes,
+            merge_slashes=old.merge_slashes,
+            redirect_defaults=old.redirect_defaults,
+            converters=old.converters,
+            sort_parameters=old.sort_parameters,
+            sort_key=old.sort_key,
+            host_matching=old.host_matching,
+        )
+        # The first rule that matches wins, and a GET rule takes HEAD too.
+        rules = sorted(rules, key=lambda rule: not _is_head_only(rule))
+        for rule in rules:
+            rule.map = None  # type: ignore[assignment]
+            new.add(rule)
+        self._rules = rules
+        self.url_map = new
+
+
+def _match(url_map: Map, request: Request, path: str) -> tuple[Rule, Mapping[str, t.Any]]:
+    adapter = _bind(url_map, request)
+    if "%" not in path:
+        return adapter.match(path, return_rule=True, websocket=False)
+    try:
+        rule, args = adapter.match(_decoded(path), return_rule=True, websocket=False)
+    except NotFound:
+        # A converter may have been written for what is on the wire.
+        return adapter.match(path, return_rule=True, websocket=False)
+    try:
+        raw_rule, raw_args = adapter.match(path, return_rule=True, websocket=False)
+    except HTTPException:
+        return rule, args
+    return (rule, raw_args) if raw_rule is rule else (rule, args)
+
+
+def _bind(url_map: Map, request: Request) -> MapAdapter:
+    # The Host field may hold what werkzeug does not take for a host, an underscore say.
+    host = request.host or request.headers.get("host") or "-"
+    return url_map.bind(
+        host,
+        script_name=request.root_path,
+        url_scheme=request.scheme,
+        default_method=request.method,
+        query_args=request.query_string.decode("latin-1"),
+    )
+
+
+def _decoded(path: str) -> str:
+    """Decode a path but for slashes, which separate nothing while they are encoded."""
+    return unquote(path.replace("%2F", "%252F").replace("%2f", "%252f"), errors="replace")
+
+
+def _is_head_only(rule: Rule) -> bool:
+    return rule.methods is not None and "HEAD" in rule.methods and "GET" not in rule.methods
+
+
+def _any_outranked(new: list[Rule], present: list[Rule]) -> bool:
+    """Whether a new rule is for HEAD without GET where a GET rule may stand before it."""
+    heads = {(rule.rule, rule.host) for rule in new if _is_head_only(rule)}
+    return bool(heads) and any(
+        (rule.rule, rule.host) in heads and rule.methods and "GET" in rule.methods
+        for rule in present
+    )

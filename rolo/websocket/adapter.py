@@ -1,0 +1,106 @@
+"""What a server gives us of a websocket: events, and the calls that answer them."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+if t.TYPE_CHECKING:
+    from werkzeug.datastructures import Headers
+
+WebSocketEnvironment = dict[str, t.Any]
+"""A WSGI environment whose ``rolo.websocket`` holds the adapter."""
+
+
+class Event:
+    """Something that happened on a websocket, or shall happen."""
+
+
+@dataclasses.dataclass
+class CreateConnection(Event):
+    """The client asks for a websocket. An adapter may report it once, before all others."""
+
+
+@dataclasses.dataclass
+class AcceptConnection(Event):
+    """The handshake is to be accepted."""
+
+    subprotocol: str | None = None
+    extensions: list[str] = dataclasses.field(default_factory=list)
+    extra_headers: list[tuple[bytes, bytes]] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class Message(Event):
+    """A whole message."""
+
+    data: bytes | str
+
+
+@dataclasses.dataclass
+class TextMessage(Message):
+    data: str
+
+
+@dataclasses.dataclass
+class BytesMessage(Message):
+    data: bytes
+
+
+class WebSocketAdapter:
+    """One websocket of a server, seen from sync code.
+
+    Each ``timeout`` is in seconds and raises :class:`TimeoutError` when it runs out;
+    ``None`` waits for ever. Every call but ``close`` raises
+    :class:`~rolo.websocket.WebSocketDisconnectedError` once the client is gone.
+    """
+
+    def accept(
+        self,
+        subprotocol: str | None = None,
+        extensions: list[str] | None = None,
+        extra_headers: Headers | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Accept the handshake.
+
+        :param subprotocol: the one chosen of those offered, ``None`` for none
+        :param extensions: extensions accepted, as the handshake writes them
+        :param extra_headers: fields to add to the answer
+        """
+        raise NotImplementedError
+
+    def reject(
+        self,
+        status_code: int,
+        headers: Headers | None = None,
+        body: t.Iterable[bytes] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Answer the handshake with an HTTP response instead."""
+        raise NotImplementedError
+
+    def receive(self, timeout: float | None = None) -> CreateConnection | Message:
+        """Return the next event."""
+        raise NotImplementedError
+
+    def send(self, event: Message, timeout: float | None = None) -> None:
+        """Send one message."""
+        raise NotImplementedError
+
+    def close(
+        self, code: int = 1001, reason: str | None = None, timeout: float | None = None
+    ) -> None:
+        """Close with ``code``. Does nothing if the websocket is closed."""
+        raise NotImplementedError
+
+    @property
+    def last_received_at(self) -> float | None:
+        """When the last message came (``time.time()``), ``None`` before the first."""
+        raise NotImplementedError
+
+
+class WebSocketListener(t.Protocol):
+    """Called by a server with the environment of each websocket handshake."""
+
+    def __call__(self, environ: WebSocketEnvironment) -> None: ...

@@ -1,0 +1,18 @@
+"""The place of the past for :mod:`rolo.websocket`."""
+
+from rolo.websocket.adapter import WebSocketListener
+from rolo.websocket.errors import (
+    WebSocketDisconnectedError,
+    WebSocketError,
+    WebSocketProtocolError,
+)
+from rolo.websocket.request import WebSocket, WebSocketRequest
+
+__all__ = [
+    "WebSocket",
+    "WebSocketDisconnectedError",
+    "WebSocketError",
+    "WebSocketListener",
+    "WebSocketProtocolError",
+    "WebSocketRequest",
+]
