@@ -13,7 +13,7 @@ from benchmarks.chart import as_svg
 from benchmarks.measurements import FULL, MEASUREMENTS, QUICK, Scale
 from benchmarks.report import as_json, as_markdown
 from benchmarks.runner import run_rounds
-from benchmarks.subjects import SUBJECTS
+from benchmarks.subjects import DEFAULT_SUBJECTS, SUBJECTS
 
 
 def _names(known: dict[str, object], text: str) -> list[str]:
@@ -38,13 +38,14 @@ def _parser() -> argparse.ArgumentParser:
         "--subjects",
         metavar="NAMES",
         type=lambda text: _names(dict(SUBJECTS), text),
-        default=list(SUBJECTS),
-        help=f"of {', '.join(SUBJECTS)}",
+        default=list(DEFAULT_SUBJECTS),
+        help=f"of {', '.join(SUBJECTS)}; default {', '.join(DEFAULT_SUBJECTS)}",
     )
     parser.add_argument("--rounds", type=int, metavar="N", help="default 3, with --quick 1")
     parser.add_argument("--seconds", type=float, metavar="S", help="of load per measurement")
     parser.add_argument("--megabytes", type=int, metavar="N", help="per transfer")
     parser.add_argument("--streams", type=int, metavar="N", help="event streams at once")
+    parser.add_argument("--sockets", type=int, metavar="N", help="idle websockets at once")
     parser.add_argument(
         "--pin",
         action=argparse.BooleanOptionalAction,
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _scale(options: argparse.Namespace) -> Scale:
-    wanted = {"seconds", "megabytes", "streams"}
+    wanted = {"seconds", "megabytes", "streams", "sockets"}
     given = {key: value for key, value in vars(options).items() if key in wanted and value}
     return dataclasses.replace(QUICK if options.quick else FULL, **given)
 

@@ -16,6 +16,7 @@ from benchmarks.sse import run_streams
 from benchmarks.startup import import_seconds, serve_seconds
 from benchmarks.subjects import Target
 from benchmarks.transfer import PIECE, download, upload
+from benchmarks.websockets import run_idle, run_ping_pong
 
 MB = 1_000_000
 MIB = 1024 * 1024
@@ -34,12 +35,13 @@ class Scale:
     """Of a transfer."""
     streams: int
     stream_seconds: float
+    sockets: int
     imports: int
     """Fresh processes per round."""
 
 
-FULL = Scale(seconds=3, megabytes=100, streams=1000, stream_seconds=4, imports=3)
-QUICK = Scale(seconds=1, megabytes=20, streams=200, stream_seconds=1.5, imports=1)
+FULL = Scale(seconds=3, megabytes=100, streams=1000, stream_seconds=4, sockets=10_000, imports=3)
+QUICK = Scale(seconds=1, megabytes=20, streams=200, stream_seconds=1.5, sockets=500, imports=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Measurement:
     run: t.Callable[[Target, Scale], Figures]
     figures: tuple[Figure, ...]
     compared: tuple[str, ...]
+    kind: str = "http"
+    """The kind of traffic a subject must take for it: ``http`` or ``websocket``."""
     alone: bool = False
     """Whether it needs a process that has done nothing else, for its memory's sake."""
 
@@ -155,6 +159,37 @@ def _streams(target: Target, scale: Scale) -> Figures:
     )
 
 
+def _ping_pong(connections: int, size: int) -> t.Callable[[Target, Scale], Figures]:
+    def run(target: Target, scale: Scale) -> Figures:
+        meters: list[_Meter] = []
+        game = run_ping_pong(
+            target.port, connections, size, scale.seconds, lambda: meters.append(_Meter(target))
+        )
+        echoes = len(game.latencies_ms)
+        percentiles = statistics.quantiles(game.latencies_ms, n=100)
+        return _figures(
+            rate=echoes / game.seconds,
+            cpu=_per(meters[0].cpu_seconds(), echoes, 1e6),
+            p50=percentiles[49],
+            p99=percentiles[98],
+        )
+
+    return run
+
+
+def _idle_sockets(target: Target, scale: Scale) -> Figures:
+    # A proxy has two files open for each.
+    sockets = min(scale.sockets, (process.raise_file_limit() - 200) // 2)
+    meter = _Meter(target)
+    growth: list[float | None] = []
+    seconds = run_idle(target.port, sockets, lambda: growth.append(meter.growth()))
+    return _figures(
+        sockets=sockets,
+        memory=_per(growth[0], sockets, 1 / 1024),
+        echo=seconds * 1000,
+    )
+
+
 def _startup(target: Target, scale: Scale) -> Figures:
     subject = target.subject
     imports = [import_seconds(subject) for _ in range(scale.imports)]
@@ -190,6 +225,17 @@ _STARTUP_FIGURES = (
     Figure("ready", "process start to first answer ms"),
     Figure("importing", "import ms"),
     Figure("serve", "serve() to first answer ms"),
+)
+_ECHO_FIGURES = (
+    Figure("rate", "echoes/s", higher_is_better=True),
+    Figure("cpu", "CPU us/echo"),
+    Figure("p50", "p50 ms", 2),
+    Figure("p99", "p99 ms", 2),
+)
+_SOCKET_FIGURES = (
+    Figure("sockets", "sockets", higher_is_better=True),
+    Figure("memory", "RSS KiB/socket", 1),
+    Figure("echo", "one echo on each ms"),
 )
 _SPEED = ("rate", "cpu")
 
@@ -230,6 +276,39 @@ MEASUREMENTS: dict[str, Measurement] = {
         ),
         Measurement(
             "sse", "Event streams", _streams, _STREAM_FIGURES, ("lag99", "cpu"), alone=True
+        ),
+        Measurement(
+            "ws1",
+            "Websocket, 64 bytes, 1 connection",
+            _ping_pong(1, 64),
+            _ECHO_FIGURES,
+            _SPEED,
+            kind="websocket",
+        ),
+        Measurement(
+            "ws100",
+            "Websocket, 64 bytes, 100 connections",
+            _ping_pong(100, 64),
+            _ECHO_FIGURES,
+            _SPEED,
+            kind="websocket",
+        ),
+        Measurement(
+            "ws64k",
+            "Websocket, 64 KiB, 1 connection",
+            _ping_pong(1, 65536),
+            _ECHO_FIGURES,
+            _SPEED,
+            kind="websocket",
+        ),
+        Measurement(
+            "ws-idle",
+            "Websockets, mostly idle",
+            _idle_sockets,
+            _SOCKET_FIGURES,
+            ("memory",),
+            kind="websocket",
+            alone=True,
         ),
         Measurement("startup", "Start-up", _startup, _STARTUP_FIGURES, ("ready",)),
     )

@@ -8,6 +8,7 @@
     *    /upload               swallows the body, answers its size in bytes
     GET  /sse?interval=S       an event at once, then every S seconds, for ever; its data is
                                the time it was sent (CLOCK_MONOTONIC, ns, 20 digits)
+    GET  /ws                   websocket echo
 
 ``python -m benchmarks.origin`` listens on a free port of 127.0.0.1 and prints its number.
 """
@@ -23,10 +24,15 @@ import urllib.parse
 import httptools
 
 from benchmarks import eventloop
+from benchmarks.frames import FrameEcho, accept_field
 
 PIECE = bytes(65536)
 CHUNK = b"%x\r\n%b\r\n" % (len(PIECE), PIECE)
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\r\nHello, world!"
+SWITCHING = (
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Accept: %b\r\n\r\n"
+)
 CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -41,6 +47,8 @@ class Origin(asyncio.Protocol):
         self._paused = False
         self._pieces: t.Iterator[bytes] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._key = b""
+        self._echo: FrameEcho | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = t.cast(asyncio.Transport, transport)
@@ -52,9 +60,23 @@ class Origin(asyncio.Protocol):
             self._timer.cancel()
 
     def data_received(self, data: bytes) -> None:
+        if self._echo is not None:
+            self._echo_frames(data)
+            return
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._echo is not None:
+                self._echo_frames(data[upgrade.args[0] :])
         except httptools.HttpParserError:
+            self._transport.close()
+
+    def _echo_frames(self, data: bytes) -> None:
+        assert self._echo is not None
+        answer = self._echo.feed(data)
+        if answer:
+            self._transport.write(answer)
+        if self._echo.closed:
             self._transport.close()
 
     def on_message_begin(self) -> None:
@@ -67,6 +89,8 @@ class Origin(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() == b"expect":
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        elif name.lower() == b"sec-websocket-key":
+            self._key = value
 
     def on_body(self, body: bytes) -> None:
         self._received += len(body)
@@ -86,6 +110,9 @@ class Origin(asyncio.Protocol):
             interval = float(urllib.parse.parse_qs(query)[b"interval"][0])
             self._transport.write(CHUNKED_HEAD % b"text/event-stream")
             self._tick(interval)
+        elif path == b"/ws":
+            self._transport.write(SWITCHING % accept_field(self._key))
+            self._echo = FrameEcho()
         else:
             self._send(iter([_answer(b"404 Not Found", b"no such path")]))
 

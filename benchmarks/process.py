@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import resource
 import signal
 import subprocess
 import tempfile
@@ -74,15 +75,22 @@ def reset_peak_rss(pid: int) -> None:
             PROC.joinpath(str(member), "clear_refs").write_text("5")
 
 
-def raise_file_limit() -> None:
-    """Allow as many open files as the hard limit does; children inherit it."""
-    try:
-        import resource
-    except ImportError:
-        return
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = min(hard, 65536) if hard != resource.RLIM_INFINITY else 65536
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+def raise_file_limit(wanted: int = 65536) -> int:
+    """Allow ``wanted`` open files, or as many as can be had; children inherit it.
+
+    :return: the limit that holds now
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    unlimited = hard == resource.RLIM_INFINITY
+    # Only the superuser may raise the hard limit, so the second try may have to do.
+    for new_hard in (hard if unlimited else max(hard, wanted), hard):
+        new_soft = wanted if unlimited else min(new_hard, wanted)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (new_soft, new_hard))
+            return new_soft
+    return soft
 
 
 def can_pin() -> bool:

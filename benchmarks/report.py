@@ -12,7 +12,8 @@ from benchmarks.subjects import BASELINES, SUBJECTS
 
 def as_markdown(results: Results) -> str:
     """Return a heading and a table per measurement, and notes on what failed."""
-    tables = [_table(results, MEASUREMENTS[name]) for name in results.measurements]
+    measured = [name for name in results.measurements if name in results.samples]
+    tables = [_table(results, MEASUREMENTS[name]) for name in measured]
     notes = "\n".join(f"- {note}" for note in results.notes)
     return "\n\n".join([*tables, notes] if notes else tables) + "\n"
 

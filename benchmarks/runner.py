@@ -72,7 +72,7 @@ def run_rounds(
                     continue
                 print(f"round {number + 1}/{rounds}: {name}", file=sys.stderr)
                 try:
-                    for group in _groups(measurements):
+                    for group in _groups(measurements, SUBJECTS[name].kinds):
                         with running(SUBJECTS[name], origin, subject_cores) as target:
                             _measure_all(target, group, scale, results)
                 except Unavailable as exc:
@@ -81,8 +81,9 @@ def run_rounds(
     return results
 
 
-def _groups(measurements: list[str]) -> list[list[str]]:
+def _groups(measurements: list[str], kinds: frozenset[str]) -> list[list[str]]:
     """Return what may be measured one after the other on the same process."""
+    measurements = [name for name in measurements if MEASUREMENTS[name].kind in kinds]
     together = [name for name in measurements if not MEASUREMENTS[name].alone]
     alone = [[name] for name in measurements if MEASUREMENTS[name].alone]
     return [together, *alone] if together else alone

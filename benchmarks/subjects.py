@@ -24,6 +24,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 OLD_ENVIRONMENT = ROOT / "benchmarks" / ".env"
 OLD_REQUIREMENTS = ("rolo==0.8.9", "hypercorn", "requests")
 START_TIMEOUT = 20.0
+HTTP = frozenset({"http"})
+WEBSOCKET = frozenset({"websocket"})
 
 Command = t.Callable[[str, int, pathlib.Path], list[str]]
 """(upstream URL, port to listen on, an empty directory) to the command line."""
@@ -49,6 +51,8 @@ class Subject:
     imports: str | None = None
     python: t.Callable[[], str] = lambda: sys.executable
     serve: tuple[str, str] | None = None
+    kinds: frozenset[str] = HTTP
+    """The kinds of traffic it takes; see :class:`benchmarks.measurements.Measurement`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,9 +113,10 @@ def _old_rolo(upstream: str, port: int, directory: pathlib.Path) -> list[str]:
 NGINX_CONFIG = """
 {user}
 worker_processes 1;
+worker_rlimit_nofile 65536;
 pid {directory}/nginx.pid;
 error_log stderr crit;
-events {{ worker_connections 8192; }}
+events {{ worker_connections 32768; }}
 http {{
     access_log off;
     client_max_body_size 0;
@@ -161,6 +166,18 @@ def _nginx(upstream: str, port: int, directory: pathlib.Path) -> list[str]:
     return [nginx, "-e", "stderr", "-p", str(directory), "-c", str(config), "-g", "daemon off;"]
 
 
+def _echo_server(server: str, mode: str) -> Subject:
+    def command(upstream: str, port: int, directory: pathlib.Path) -> list[str]:
+        return [sys.executable, "-m", "benchmarks.echo_server", server, mode, str(port)]
+
+    return Subject(
+        name=f"echo-{server}-{mode}",
+        title=f"rolo handler, {server}, {mode}",
+        command=command,
+        kinds=WEBSOCKET,
+    )
+
+
 def _new(server: str, mode: str) -> Subject:
     return Subject(
         name=f"rolo-{server}-{mode}",
@@ -174,9 +191,15 @@ def _new(server: str, mode: str) -> Subject:
 SUBJECTS: dict[str, Subject] = {
     subject.name: subject
     for subject in (
-        Subject("direct", "no proxy"),
-        Subject("nginx", "nginx", _nginx),
-        Subject("aiohttp", "aiohttp by hand", _aiohttp, imports="aiohttp.web"),
+        Subject("direct", "no proxy", kinds=HTTP | WEBSOCKET),
+        Subject("nginx", "nginx", _nginx, kinds=HTTP | WEBSOCKET),
+        Subject(
+            "aiohttp",
+            "aiohttp by hand",
+            _aiohttp,
+            imports="aiohttp.web",
+            kinds=HTTP | WEBSOCKET,
+        ),
         Subject("rolo-0.8.9", "rolo 0.8.9", _old_rolo, imports="rolo", python=old_python),
         _new("native", "loop"),
         _new("native", "threads"),
@@ -186,8 +209,23 @@ SUBJECTS: dict[str, Subject] = {
         _new("granian", "threads"),
         _new("hypercorn", "loop"),
         _new("hypercorn", "threads"),
+        _echo_server("native", "loop"),
+        _echo_server("uvicorn", "loop"),
+        _echo_server("hypercorn", "loop"),
     )
 }
+DEFAULT_SUBJECTS = (
+    "direct",
+    "nginx",
+    "aiohttp",
+    "rolo-0.8.9",
+    "rolo-native-loop",
+    "rolo-native-threads",
+    "rolo-uvicorn-loop",
+    "rolo-granian-loop",
+    "rolo-hypercorn-loop",
+    "echo-native-loop",
+)
 BASELINES = ("aiohttp", "rolo-0.8.9")
 
 

@@ -26,16 +26,17 @@ def run(*arguments):
 def test_a_short_run_prints_a_table_and_writes_json_and_a_chart(tmp_path):
     samples, chart = tmp_path / "samples.json", tmp_path / "chart.svg"
     done = run(
-        *("--quick", "--no-pin", "--subjects", "aiohttp", "--only", "get32,download,sse"),
+        *("--quick", "--no-pin", "--subjects", "aiohttp", "--only", "get32,download,ws100,sse"),
         *("--seconds", "0.2", "--megabytes", "1", "--streams", "5"),
         *("--json", samples, "--svg", chart),
     )
     assert done.returncode == 0, done.stderr
     assert "### Small GET, 32 connections" in done.stdout
-    assert done.stdout.count("| aiohttp by hand |") == 3, done.stdout
+    assert done.stdout.count("| aiohttp by hand |") == 4, done.stdout
     measured = json.loads(samples.read_text())
     assert measured["notes"] == []
     assert measured["samples"]["get32"]["aiohttp"][0]["rate"] > 0
+    assert measured["samples"]["ws100"]["aiohttp"][0]["rate"] > 0
     assert measured["samples"]["sse"]["aiohttp"][0]["opened"] == 5
     assert chart.read_text().startswith("<svg")
 
