@@ -261,11 +261,12 @@ class SyncTransport:
         options: dict[str, t.Any] = {
             "host": origin.host or "localhost",
             "port": origin.port,
-            "maxsize": limits.max_connections or limits.max_idle,
+            "maxsize": max(1, limits.max_connections or limits.max_idle),
             "block": limits.max_connections is not None,
             "retries": False,
             "uds": origin.uds,
             "max_idle_time": limits.idle_timeout,
+            "keep": limits.max_idle > 0,
         }
         if not origin.tls:
             return _Pool(**options)
@@ -376,7 +377,7 @@ class _Reply(urllib3.HTTPResponse):
 
     def finish(self, reusable: bool) -> None:
         """Give the connection back, closed unless it is ``reusable``."""
-        if not reusable:
+        if not (reusable and self._link.keep):
             self._link.close()
         self._link.idle_since = time.monotonic()
         self.release_conn()
@@ -387,6 +388,7 @@ class _Link(connection.HTTPConnection):
 
     :param uds: path of a UNIX socket to dial instead of host and port
     :param max_idle_time: seconds after which an idle connection is not used again
+    :param keep: whether idle connections are kept at all
     """
 
     def __init__(
@@ -394,11 +396,13 @@ class _Link(connection.HTTPConnection):
         *args: t.Any,
         uds: str | None = None,
         max_idle_time: float | None = None,
+        keep: bool = True,
         **options: t.Any,
     ) -> None:
         super().__init__(*args, **options)
         self.uds = uds
         self.max_idle_time = max_idle_time
+        self.keep = keep
         self.idle_since = 0.0
         self._exchanges = 0
         self._exchange: _Exchange | None = None

@@ -617,6 +617,13 @@ def test_connection_idle_for_too_long_is_not_reused(origin, transport):
         assert not response.reused
 
 
+def test_no_idle_connection_is_kept_if_none_may_be(origin, transport):
+    server = origin(lambda peer, number: [peer.answer(), peer.at_end()][1])
+    client = transport(limits=PoolLimits(max_idle=0))
+    client.send(outgoing(server.url)).body.read()
+    assert server.result() is True
+
+
 def dies_on_second_request(peer, number):
     """Serve once, then take another request and close without a word."""
     if number == 1:

@@ -198,7 +198,9 @@ def test_importing_the_plugin_loads_no_framework():
         "new = {name for name in set(sys.modules) - known if not name.startswith('rolo.testing')}\n"
         "sys.exit(str(sorted(new)) if new else 0)"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
 
 

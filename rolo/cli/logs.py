@@ -1,0 +1,52 @@
+"""Where log lines go while a command runs."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import sys
+import typing as t
+
+
+@contextlib.contextmanager
+def logging_to_the_terminal(args: argparse.Namespace) -> t.Iterator[None]:
+    """Write rolo's log to standard error and the access log to standard output.
+
+    ``args.quiet`` leaves errors, ``args.verbose`` adds all there is.
+    """
+    rolo = logging.getLogger("rolo")
+    access = logging.getLogger("rolo.access")
+    level = logging.ERROR if args.quiet else logging.DEBUG if args.verbose else logging.WARNING
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(
+            _handler(rolo, sys.stderr, "%(asctime)s %(levelname)s %(name)s: %(message)s")
+        )
+        stack.enter_context(_level(rolo, level))
+        if args.access_log:
+            stack.enter_context(_handler(access, sys.stdout, "%(message)s"))
+            stack.enter_context(_level(access, logging.INFO))
+            access.propagate = False
+            stack.callback(setattr, access, "propagate", True)
+        yield
+
+
+@contextlib.contextmanager
+def _handler(logger: logging.Logger, stream: t.TextIO, layout: str) -> t.Iterator[None]:
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter(layout))
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+@contextlib.contextmanager
+def _level(logger: logging.Logger, level: int) -> t.Iterator[None]:
+    former = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(former)

@@ -1,0 +1,183 @@
+"""What the commands do."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import socket
+import sys
+import typing as t
+
+from rolo._version import __version__
+from rolo.cli.access_log import AccessLog
+from rolo.cli.errors import CommandError
+from rolo.cli.logs import logging_to_the_terminal
+from rolo.cli.stop import StopNow, StopSignals
+from rolo.gateway.gateway import Gateway
+from rolo.proxy.handler import ProxyHandler
+from rolo.proxy.messages import Timeouts
+from rolo.proxy.target import Upstream, parse_upstream
+from rolo.serving import LifespanError, RunningServer, ServerUnavailable, choose, serve
+from rolo.serving.sockets import bracketed, listen
+
+_POLL = 0.5
+"""Seconds between two looks at whether the server still runs."""
+
+
+def command(args: argparse.Namespace) -> int:
+    """Run the command that ``args`` name; return the exit code.
+
+    :raises CommandError: it cannot be run
+    """
+    with logging_to_the_terminal(args), StopSignals(args.parent_fd) as signals:
+        run = _demo if args.command == "demo" else _proxy
+        return run(args, signals)
+
+
+def _proxy(args: argparse.Namespace, signals: StopSignals) -> int:
+    upstream = _upstream(args.upstream)
+    server = _server_name(args.server)
+    if args.fd is None:
+        _check_host(upstream)
+    with contextlib.closing(_socket(args)) as sock:
+        if args.workers > 1:
+            return _supervise(args, server, sock, signals)
+        handler = ProxyHandler(
+            args.upstream, preserve_host=args.preserve_host, timeouts=_timeouts(args)
+        )
+        with contextlib.closing(handler):
+            running = _start(_gateway([handler], args), args, server, sock)
+            _say(args, f"{_listening(sock)}, forwarding to {args.upstream} ({_how(args, server)})")
+            return _run(running, signals, args)
+
+
+def _supervise(
+    args: argparse.Namespace, server: str, sock: socket.socket, signals: StopSignals
+) -> int:
+    from rolo.cli.workers import Supervisor
+
+    how = f"{_how(args, server)}, {args.workers} workers"
+    _say(args, f"{_listening(sock)}, forwarding to {args.upstream} ({how})")
+    return Supervisor(args.argv, sock, args.workers, args.shutdown_timeout).run(signals)
+
+
+def _demo(args: argparse.Namespace, signals: StopSignals) -> int:
+    from rolo.demo import curl_lines, demo_origin, local_router
+    from rolo.gateway.handlers import RouterHandler
+
+    server = _server_name(args.server)
+    with contextlib.closing(_socket(args)) as sock, serve(demo_origin(), server=server) as origin:
+        handler = ProxyHandler(origin.url)
+        with contextlib.closing(handler):
+            gateway = _gateway([RouterHandler(local_router()), handler], args)
+            running = _start(gateway, args, server, sock)
+            _say(
+                args,
+                f"{_listening(sock)}, forwarding to the demo origin at {origin.url} "
+                f"({_how(args, server)}); try",
+                *(f"  {line}" for line in curl_lines(running.url)),
+            )
+            return _run(running, signals, args)
+
+
+def _run(server: RunningServer, signals: StopSignals, args: argparse.Namespace) -> int:
+    """Wait for the signal, then let running exchanges finish."""
+    try:
+        while not signals.wait(_POLL):
+            _check_alive(server)
+        server.shutdown()
+    except StopNow:
+        # At once means at once: no clean-up that could wait for anything.
+        os._exit(1)
+    except TimeoutError as error:
+        raise CommandError(error) from error
+    return 0
+
+
+def _check_alive(server: RunningServer) -> None:
+    try:
+        ended = server.wait(0)
+    except Exception as error:
+        raise CommandError(f"the server died: {error}") from error
+    if ended:
+        raise CommandError("the server stopped by itself")
+
+
+def _start(
+    gateway: Gateway, args: argparse.Namespace, server: str, sock: socket.socket
+) -> RunningServer:
+    try:
+        return serve(
+            gateway,
+            sock=sock,
+            server=server,
+            mode=args.mode,
+            shutdown_timeout=args.shutdown_timeout,
+        )
+    except ServerUnavailable as error:
+        raise CommandError(error, 2) from error
+    except (OSError, LifespanError) as error:
+        raise CommandError(error) from error
+
+
+def _gateway(handlers: list[t.Any], args: argparse.Namespace) -> Gateway:
+    if not args.access_log:
+        return Gateway(request_handlers=handlers)
+    log = AccessLog()
+    return Gateway(request_handlers=[log.begin, *handlers], finalizers=[log.finish])
+
+
+def _upstream(url: str) -> Upstream:
+    try:
+        return parse_upstream(url)
+    except ValueError as error:
+        raise CommandError(error, 2) from error
+
+
+def _server_name(server: str) -> str:
+    try:
+        return choose(server, {"http/1.1", "websocket"}).name
+    except (ServerUnavailable, ValueError) as error:
+        raise CommandError(error, 2) from error
+
+
+def _check_host(upstream: Upstream) -> None:
+    """Refuse an upstream whose name means nothing. It may come and go later."""
+    origin = upstream.origin
+    if origin.uds is not None:
+        return
+    try:
+        socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise CommandError(f"unknown host {origin.host}: {reason}", 2) from error
+
+
+def _socket(args: argparse.Namespace) -> socket.socket:
+    if args.fd is not None:
+        return socket.socket(fileno=args.fd)
+    try:
+        return listen(args.listen.host, args.listen.port)
+    except OSError as error:
+        raise CommandError(error.strerror or error) from error
+
+
+def _timeouts(args: argparse.Namespace) -> Timeouts:
+    return Timeouts(
+        connect=args.connect_timeout, response=args.response_timeout, idle=args.idle_timeout
+    )
+
+
+def _listening(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"rolo {__version__} listens on http://{bracketed(host)}:{port}"
+
+
+def _how(args: argparse.Namespace, server: str) -> str:
+    return f"{server}, {args.mode} mode"
+
+
+def _say(args: argparse.Namespace, *lines: str) -> None:
+    if not args.quiet and args.fd is None:
+        print(*lines, sep="\n", file=sys.stdout, flush=True)
