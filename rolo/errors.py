@@ -58,7 +58,7 @@ class RoloError(Exception):
 class DownstreamError(RoloError):
     side = "downstream"
     status = 400
-    proxy_status = "http_request_error"
+    proxy_status: str | None = "http_request_error"
 
 
 class BadRequest(DownstreamError):

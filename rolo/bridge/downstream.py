@@ -135,9 +135,7 @@ class WebSocketDownstream(t.Protocol):
 
     async def accept(self, subprotocol: str | None, headers: RawHeaders) -> None: ...
 
-    async def reject(
-        self, status: int, reason: bytes, headers: RawHeaders, body: bytes
-    ) -> None:
+    async def reject(self, status: int, reason: bytes, headers: RawHeaders, body: bytes) -> None:
         """Refuse the handshake with an HTTP answer (403 where the server can say no more)."""
 
     async def receive(self) -> str | bytes:

@@ -1,0 +1,25 @@
+"""Reverse proxies: forward requests to an upstream, as an object, a handler or a call."""
+
+from rolo.client import HttpClient, SimpleRequestsClient
+from rolo.proxy.client import ForwardingClient
+from rolo.proxy.handler import ProxyHandler
+from rolo.proxy.headers import ForwardedPolicy
+from rolo.proxy.messages import PoolLimits, Timeouts, Tls
+from rolo.proxy.proxy import Proxy, forward
+from rolo.request import get_raw_path, restore_payload, set_environment_headers
+
+__all__ = [
+    "ForwardedPolicy",
+    "ForwardingClient",
+    "HttpClient",
+    "PoolLimits",
+    "Proxy",
+    "ProxyHandler",
+    "SimpleRequestsClient",
+    "Timeouts",
+    "Tls",
+    "forward",
+    "get_raw_path",
+    "restore_payload",
+    "set_environment_headers",
+]

@@ -1,0 +1,103 @@
+"""The ASGI 3 entry: which kind of call it is, and who serves it."""
+
+from __future__ import annotations
+
+import logging
+import typing as t
+
+from rolo.asgi.downstream import (
+    AsgiHttpDownstream,
+    AsgiWebSocketDownstream,
+    Receive,
+    Send,
+    Sweeper,
+)
+from rolo.asgi.environ import Scope
+from rolo.bridge.engine import Bridge
+from rolo.errors import ClientDisconnected
+from rolo.websocket.errors import WebSocketDisconnectedError
+
+LOG = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds for the client to answer a close frame of ours."""
+
+
+class ASGILifespanListener:
+    """Told when the server starts and stops. Both methods may block."""
+
+    def on_startup(self) -> None:
+        """Called before the first request. What it raises keeps the server from starting."""
+
+    def on_shutdown(self) -> None:
+        """Called after the last request."""
+
+
+class ResponseAborted(Exception):
+    """Raised out of an ASGI call whose answer broke after its head: the server then
+    closes or resets, and the client sees that the answer is not whole."""
+
+
+class AsgiApplication:
+    """Serves a :class:`~rolo.bridge.engine.Bridge` to an ASGI server."""
+
+    def __init__(
+        self, bridge: Bridge, lifespan_listener: ASGILifespanListener | None = None
+    ) -> None:
+        self.bridge = bridge
+        self.lifespan_listener = lifespan_listener or ASGILifespanListener()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "http":
+            await self.handle_http(scope, receive, send)
+        elif kind == "websocket":
+            await self.handle_websocket(scope, receive, send)
+        elif kind == "lifespan":
+            await self.handle_lifespan(scope, receive, send)
+        else:
+            raise NotImplementedError(f"unhandled ASGI scope type {kind!r}")
+
+    async def handle_http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        downstream = AsgiHttpDownstream(scope, receive, send, self._sweeper())
+        try:
+            await self.bridge.handle_http(downstream)
+        finally:
+            await downstream.close()
+        if downstream.aborted is not None and not downstream.gone:
+            raise ResponseAborted(str(downstream.aborted)) from downstream.aborted
+
+    async def handle_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        downstream = AsgiWebSocketDownstream(scope, receive, send, self._sweeper())
+        try:
+            await downstream.connect()
+            await self.bridge.handle_websocket(downstream)
+            await downstream.wait_closed(CLOSE_TIMEOUT)
+        except (ClientDisconnected, WebSocketDisconnectedError):
+            LOG.debug("websocket client left before the handshake: %s", scope["path"])
+        finally:
+            await downstream.finish()
+
+    async def handle_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        while True:
+            event = await receive()
+            if event["type"] == "lifespan.startup":
+                await self._answer_lifespan("startup", self.lifespan_listener.on_startup, send)
+            elif event["type"] == "lifespan.shutdown":
+                await self._answer_lifespan("shutdown", self.lifespan_listener.on_shutdown, send)
+                await self.bridge.aclose()
+                return
+
+    async def _answer_lifespan(
+        self, phase: str, callback: t.Callable[[], None], send: Send
+    ) -> None:
+        try:
+            await self.bridge.run_sync(callback)
+        except Exception as exc:  # noqa: BLE001 - told to the server, which logs it
+            await send({"type": f"lifespan.{phase}.failed", "message": repr(exc)})
+        else:
+            await send({"type": f"lifespan.{phase}.complete"})
+
+    def _sweeper(self) -> Sweeper:
+        home = self.bridge.home()
+        return home.resource(Sweeper, lambda: Sweeper(home.loop))

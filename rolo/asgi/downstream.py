@@ -1,0 +1,450 @@
+"""ASGI as the server below an exchange: scope, receive and send become a downstream."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import typing as t
+
+from rolo.asgi.environ import Scope, head_from_scope
+from rolo.bridge.downstream import Capabilities, RawHeaders, RequestHead
+from rolo.errors import ClientDisconnected
+from rolo.websocket.errors import WebSocketDisconnectedError
+
+Event = t.MutableMapping[str, t.Any]
+Receive = t.Callable[[], t.Awaitable[Event]]
+Send = t.Callable[[Event], t.Awaitable[None]]
+
+_SPOOL = 64 * 1024
+_BODY_FIELDS = (b"content-length", b"transfer-encoding")
+
+
+class Sweeper:
+    """Starts the watch for a leaving client, but only on exchanges that live long enough.
+
+    A watch costs a task; most exchanges end before anyone could leave. So each exchange
+    is looked at by the second tick of one common timer at the latest.
+    """
+
+    interval = 0.25
+    """Seconds between two ticks."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._fresh: set[_Watched] = set()
+        self._seen: set[_Watched] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, watched: _Watched) -> None:
+        self._fresh.add(watched)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self.interval, self._tick)
+
+    def discard(self, watched: _Watched) -> None:
+        self._fresh.discard(watched)
+        self._seen.discard(watched)
+
+    def _tick(self) -> None:
+        waiting = {watched for watched in self._seen if not watched.start_watch()}
+        self._seen = self._fresh | waiting
+        self._fresh = set()
+        self._timer = self._loop.call_later(self.interval, self._tick) if self._seen else None
+
+    async def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._fresh.clear()
+        self._seen.clear()
+
+
+class _Watched:
+    """What both kinds of ASGI exchange share: the watch for a client that leaves."""
+
+    __slots__ = ("_on_gone", "_watch", "gone")
+
+    def __init__(self) -> None:
+        self.gone = False
+        self._on_gone: t.Callable[[], None] | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    def watch_gone(self, callback: t.Callable[[], None]) -> None:
+        self._on_gone = callback
+        if self.gone:
+            callback()
+
+    def start_watch(self) -> bool:
+        """Start watching; False if that cannot be done now and should be tried again."""
+        raise NotImplementedError
+
+    def leave(self) -> None:
+        """Note that the client has left."""
+        if not self.gone:
+            self.gone = True
+            if self._on_gone is not None:
+                self._on_gone()
+
+
+class AsgiHttpDownstream(_Watched):
+    """One ASGI ``http`` call as an ``HttpDownstream``.
+
+    Call :meth:`close` when the exchange is over. After :meth:`abort`, ``aborted`` holds
+    the error that the application callable has to raise: to an ASGI server that is how
+    an application says that its answer is broken.
+    """
+
+    __slots__ = (
+        "_expect",
+        "_receive",
+        "_receiving",
+        "_room",
+        "_send",
+        "_spool",
+        "_spooled",
+        "_sweeper",
+        "_trailers_promised",
+        "_woken",
+        "aborted",
+        "body_ended",
+        "capabilities",
+        "head",
+        "may_have_body",
+        "request_trailers",
+    )
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        sweeper: Sweeper,
+        capabilities: Capabilities | None = None,
+    ) -> None:
+        super().__init__()
+        self.head: RequestHead = head_from_scope(scope)
+        self.capabilities = capabilities or capabilities_of(scope)
+        self.request_trailers: RawHeaders = []
+        self.aborted: BaseException | None = None
+        self.body_ended = False
+        self._receive = receive
+        self._send = send
+        self._sweeper = sweeper
+        self._expect = False
+        self.may_have_body = self._look_for_body()
+        self._receiving = False
+        self._trailers_promised = False
+        self._spool: collections.deque[bytes] | None = None
+        self._spooled = 0
+        self._woken: asyncio.Event | None = None
+        self._room: asyncio.Event | None = None
+        sweeper.add(self)
+
+    def _look_for_body(self) -> bool:
+        found = False
+        for name, value in self.head.headers:
+            lowered = name.lower()
+            if lowered in _BODY_FIELDS:
+                found = True
+            elif lowered == b"expect" and value.lower() == b"100-continue":
+                self._expect = True
+        # HTTP/2 and up end a request without framing fields; only receiving tells.
+        return found or self.head.http_version[0] != "1"
+
+    # -- receiving
+
+    async def receive_body(self) -> bytes:
+        while True:
+            if self._spool:
+                return self._take_spooled()
+            if self.body_ended:
+                return b""
+            if self.gone:
+                raise ClientDisconnected("the client left before the end of its request body")
+            if self._watch is not None:
+                await self._wait_for_spool()
+                continue
+            self._receiving = True
+            try:
+                event = await self._receive()
+            finally:
+                self._receiving = False
+            if event["type"] == "http.disconnect":
+                self.leave()
+                continue
+            self.body_ended = not event.get("more_body", False)
+            if piece := event.get("body", b""):
+                return bytes(piece)
+
+    def _take_spooled(self) -> bytes:
+        assert self._spool is not None
+        piece = self._spool.popleft()
+        self._spooled -= len(piece)
+        if self._room is not None and self._spooled < _SPOOL:
+            self._room.set()
+        return piece
+
+    async def _wait_for_spool(self) -> None:
+        self._woken = asyncio.Event()
+        try:
+            await self._woken.wait()
+        finally:
+            self._woken = None
+
+    def start_watch(self) -> bool:
+        if self._receiving:
+            return False  # whoever receives will see the client leave
+        if self._expect and not self.body_ended and self.may_have_body:
+            return False  # receiving would tell the client to go on
+        if self._watch is None:
+            self._spool = collections.deque()
+            self._watch = asyncio.get_running_loop().create_task(self._pump())
+        return True
+
+    async def _pump(self) -> None:
+        """Receive ahead of the reader, within bounds, so that a disconnect is seen even
+        while nobody reads."""
+        assert self._spool is not None
+        while True:
+            if self._spooled >= _SPOOL:
+                self._room = asyncio.Event()
+                await self._room.wait()
+            event = await self._receive()
+            if event["type"] == "http.disconnect":
+                break
+            if piece := event.get("body", b""):
+                self._spool.append(bytes(piece))
+                self._spooled += len(piece)
+            self.body_ended = not event.get("more_body", False)
+            if self._woken is not None:
+                self._woken.set()
+        if self._woken is not None:
+            self._woken.set()
+        self.leave()
+
+    # -- sending
+
+    async def send_interim(self, status: int, headers: RawHeaders) -> None:
+        if status == 103 and self.capabilities.interim:
+            links = [value for name, value in headers if name.lower() == b"link"]
+            await self._send({"type": "http.response.early_hint", "links": links})
+
+    async def send_head(self, status: int, reason: bytes, headers: RawHeaders) -> None:
+        await self._start(status, headers)
+        # Some servers hold the head back until a body event comes.
+        await self._body(b"", True)
+
+    async def send_body(self, chunk: bytes) -> None:
+        await self._body(chunk, True)
+
+    async def end(self, trailers: RawHeaders | None = None) -> None:
+        await self._body(b"", False)
+
+    async def send_complete(
+        self, status: int, reason: bytes, headers: RawHeaders, body: bytes
+    ) -> None:
+        await self._start(status, headers)
+        await self._body(body, False)
+
+    def abort(self, error: BaseException | None = None) -> None:
+        self.aborted = error or ClientDisconnected("the answer was broken off")
+
+    async def _start(self, status: int, headers: RawHeaders) -> None:
+        # The specification asks for lower-case names; servers on HTTP/2 insist.
+        lowered = [(name.lower(), value) for name, value in headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": lowered})
+
+    async def _body(self, chunk: bytes, more: bool) -> None:
+        if self.gone:
+            raise ClientDisconnected("the client left")
+        try:
+            await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
+        except OSError as exc:
+            # The specification lets servers raise OSError once the client is gone.
+            self.leave()
+            raise ClientDisconnected("the client left") from exc
+
+    async def close(self) -> None:
+        """End the watch. The exchange is over."""
+        self._sweeper.discard(self)
+        self._on_gone = None
+        if self._watch is not None:
+            await _end(self._watch)
+
+
+def capabilities_of(scope: Scope) -> Capabilities:
+    """Return what the server that made ``scope`` says that it can do."""
+    extensions = scope.get("extensions") or {}
+    return Capabilities(
+        interim="http.response.early_hint" in extensions,
+        trailers=False,
+        denial="websocket.http.response" in extensions,
+    )
+
+
+async def _end(task: asyncio.Task[t.Any]) -> None:
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not task.cancelled():
+            raise  # it is us who are being cancelled
+
+
+class AsgiWebSocketDownstream(_Watched):
+    """One ASGI ``websocket`` call as a ``WebSocketDownstream``."""
+
+    __slots__ = (
+        "_accepted",
+        "_close_sent",
+        "_closed",
+        "_pending",
+        "_receive",
+        "_send",
+        "_sweeper",
+        "capabilities",
+        "head",
+        "subprotocols",
+    )
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        sweeper: Sweeper | None,
+        capabilities: Capabilities | None = None,
+    ) -> None:
+        super().__init__()
+        self.head: RequestHead = head_from_scope(scope)
+        self.capabilities = capabilities or capabilities_of(scope)
+        self.subprotocols: list[str] = list(scope.get("subprotocols") or ())
+        self._receive = receive
+        self._send = send
+        self._sweeper = sweeper
+        self._accepted = False
+        self._close_sent = False
+        self._closed: WebSocketDisconnectedError | None = None
+        self._pending: asyncio.Future[Event] | None = None
+        if sweeper is not None:
+            sweeper.add(self)
+
+    async def connect(self) -> None:
+        """Take the event that opens every websocket call.
+
+        :raises WebSocketDisconnectedError: the client left first
+        """
+        event = await self.receive_event()
+        if event["type"] == "websocket.disconnect":
+            raise self._disconnected(event)
+
+    async def receive_event(self, timeout: float | None = None) -> Event:
+        """Return the next ASGI event.
+
+        :param timeout: seconds; ``None`` waits for ever. An event that comes later is kept
+            for the next call.
+        :raises TimeoutError: nothing came in time
+        """
+        if self._pending is None:
+            if timeout is None:
+                return await self._receive()
+            self._pending = asyncio.ensure_future(self._receive())
+        pending = self._pending
+        done, _ = await asyncio.wait((pending,), timeout=timeout)
+        if not done:
+            raise TimeoutError("no websocket message in time")
+        self._pending = None
+        return pending.result()
+
+    async def send_event(self, event: Event) -> None:
+        """Send one ASGI event."""
+        await self._send(event)
+
+    def start_watch(self) -> bool:
+        if self._accepted or self._closed:
+            return True
+        if self._pending is None:
+            self._pending = asyncio.ensure_future(self._receive())
+            self._pending.add_done_callback(self._peek)
+        return True
+
+    def _peek(self, pending: asyncio.Future[Event]) -> None:
+        if pending.cancelled() or pending.exception() or self._accepted:
+            return
+        if pending.result()["type"] == "websocket.disconnect":
+            self.leave()
+
+    async def accept(self, subprotocol: str | None, headers: RawHeaders) -> None:
+        self._accepted = True
+        lowered = [(name.lower(), value) for name, value in headers]
+        await self.send_event(
+            {"type": "websocket.accept", "subprotocol": subprotocol, "headers": lowered}
+        )
+
+    async def reject(self, status: int, reason: bytes, headers: RawHeaders, body: bytes) -> None:
+        if not self.capabilities.denial:
+            # All that plain ASGI can say is "no", which servers turn into 403.
+            await self.send_event({"type": "websocket.close", "code": 1000, "reason": ""})
+            return
+        lowered = [(name.lower(), value) for name, value in headers]
+        await self.send_event(
+            {"type": "websocket.http.response.start", "status": status, "headers": lowered}
+        )
+        await self.send_event(
+            {"type": "websocket.http.response.body", "body": body, "more_body": False}
+        )
+
+    async def receive(self, timeout: float | None = None) -> str | bytes:
+        if self._closed is not None:
+            raise self._closed
+        event = await self.receive_event(timeout)
+        if event["type"] == "websocket.disconnect":
+            raise self._disconnected(event)
+        text = event.get("text")
+        return text if text is not None else bytes(event.get("bytes") or b"")
+
+    async def send(self, message: str | bytes) -> None:
+        if self._closed is not None:
+            raise self._closed
+        kind = "text" if isinstance(message, str) else "bytes"
+        try:
+            await self.send_event({"type": "websocket.send", kind: message})
+        except OSError as exc:
+            self._closed = WebSocketDisconnectedError(1006, "")
+            raise self._closed from exc
+
+    async def close(self, code: int | None, reason: str) -> None:
+        if self._closed is None and not self._close_sent:
+            self._close_sent = True
+            event = {"type": "websocket.close", "code": 1000 if code is None else code}
+            await self.send_event({**event, "reason": reason})
+
+    async def wait_closed(self, timeout: float) -> None:
+        """After a close of ours, wait for the client's close frame, at most ``timeout``
+        seconds; a server may otherwise cut the connection before the client has read ours."""
+        if not self._close_sent or self._closed is not None:
+            return
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        try:
+            while True:
+                event = await self.receive_event(max(0.0, deadline - loop.time()))
+                if event["type"] == "websocket.disconnect":
+                    self._disconnected(event)
+                    return
+        except TimeoutError:
+            return
+
+    async def finish(self) -> None:
+        """End the watch. The websocket is over for the application."""
+        if self._sweeper is not None:
+            self._sweeper.discard(self)
+        self._on_gone = None
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            await _end(t.cast("asyncio.Task[Event]", pending))
+
+    def _disconnected(self, event: Event) -> WebSocketDisconnectedError:
+        self._closed = WebSocketDisconnectedError(
+            event.get("code", 1005), event.get("reason") or ""
+        )
+        return self._closed

@@ -1,0 +1,82 @@
+"""The WSGI environment of a request head: derived from the raw header pairs, not the other
+way round."""
+
+from __future__ import annotations
+
+import sys
+import typing as t
+
+from rolo.bridge.downstream import RequestHead
+
+if t.TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+
+def wsgi_environ(head: RequestHead) -> WSGIEnvironment:
+    """Return the WSGI environment of ``head`` (PEP 3333), without ``wsgi.input``.
+
+    Beyond the standard keys: ``RAW_URI`` and ``REQUEST_URI`` hold the request target as
+    it came, ``rolo.headers`` and ``asgi.headers`` the raw header pairs.
+    """
+    server_name, server_port = head.server or ("localhost", None)
+    target = head.target.decode("latin-1")
+    environ: dict[str, t.Any] = {
+        "REQUEST_METHOD": head.method,
+        "SCRIPT_NAME": _wsgi_text(head.root_path),
+        "PATH_INFO": _wsgi_text(_below_root(head.path, head.root_path)),
+        "QUERY_STRING": head.query.decode("latin-1"),
+        "RAW_URI": target,
+        "REQUEST_URI": target,
+        "SERVER_NAME": server_name,
+        "SERVER_PORT": str(server_port if server_port is not None else _default_port(head)),
+        "SERVER_PROTOCOL": _protocol(head.http_version),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": head.scheme,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        "rolo.headers": head.headers,
+        "asgi.headers": head.headers,
+    }
+    if head.client:
+        environ["REMOTE_ADDR"] = head.client[0]
+        environ["REMOTE_PORT"] = str(head.client[1])
+    _add_header_variables(environ, head)
+    return environ
+
+
+def _add_header_variables(environ: dict[str, t.Any], head: RequestHead) -> None:
+    for raw_name, raw_value in head.headers:
+        name = raw_name.decode("latin-1").upper().replace("-", "_")
+        value = raw_value.decode("latin-1")
+        if name not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            name = f"HTTP_{name}"
+            if name in environ:
+                # RFC 9110 section 5.3; cookies are joined as RFC 6265 section 4.2.1 writes them.
+                separator = "; " if name == "HTTP_COOKIE" else ","
+                value = f"{environ[name]}{separator}{value}"
+        environ[name] = value
+
+
+def _below_root(path: str, root_path: str) -> str:
+    if root_path and path.startswith(root_path):
+        return path[len(root_path) :]
+    return path
+
+
+def _default_port(head: RequestHead) -> int:
+    return 443 if head.scheme in ("https", "wss") else 80
+
+
+def _protocol(http_version: str) -> str:
+    # Servers say "2" in scopes; CGI variables have always said "HTTP/2".
+    return (
+        "HTTP/" + http_version.removesuffix(".0")
+        if http_version[0] > "1"
+        else ("HTTP/" + http_version)
+    )
+
+
+def _wsgi_text(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")

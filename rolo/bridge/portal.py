@@ -1,0 +1,244 @@
+"""How sync code waits for the event loop.
+
+A handler runs either on a worker thread or, in ``loop`` mode, inside a greenlet on the
+event loop's own thread. Both call :meth:`Portal.call`: the thread parks until the loop
+has the result, the greenlet switches to the loop and is switched back. The handler
+cannot tell the difference, and that is the point.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import typing as t
+
+import greenlet
+
+from rolo.errors import ClientDisconnected, NoPortalError
+
+T = t.TypeVar("T")
+
+_current: contextvars.ContextVar[Portal | None] = contextvars.ContextVar(
+    "rolo_portal", default=None
+)
+
+
+def current_portal() -> Portal | None:
+    """Return the portal of the exchange that the calling handler serves, or ``None``
+    outside a handler that a bridge runs (a script, a WSGI server)."""
+    return _current.get()
+
+
+class HandlerGreenlet(greenlet.greenlet):
+    """A handler of ``loop`` mode; its parent is the loop's own greenlet."""
+
+
+class Home:
+    """The loop of a bridge, with what lives as long as the bridge does on that loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, thread_id: int | None) -> None:
+        self.loop = loop
+        self.thread_id = thread_id
+        """The thread that runs the loop; ``None`` if no sync code of ours runs there."""
+        self._resources: dict[t.Any, t.Any] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def resource(self, key: t.Hashable, create: t.Callable[[], T]) -> T:
+        """Return what ``create`` made for ``key`` on this loop, making it at first use.
+
+        The thing needs an ``async close()``; it is closed with the bridge. The loop's
+        thread only.
+        """
+        try:
+            return t.cast(T, self._resources[key])
+        except KeyError:
+            made = self._resources[key] = create()
+            return made
+
+    def release(self, key: t.Hashable) -> None:
+        """Close the resource of ``key`` soon, if there is one. Any thread."""
+
+        def release() -> None:
+            resource = self._resources.pop(key, None)
+            if resource is not None:
+                closing = self.loop.create_task(resource.close())
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
+
+        try:
+            self.loop.call_soon_threadsafe(release)
+        except RuntimeError:
+            if not self.loop.is_closed():
+                raise
+
+    async def close(self) -> None:
+        """Close all resources."""
+        while self._resources:
+            _, resource = self._resources.popitem()
+            await resource.close()
+
+
+class Portal:
+    """The way of one exchange's sync code to the event loop.
+
+    It travels with the request as ``environ["rolo.portal"]`` and is the
+    :func:`current_portal` of the handler's context.
+    """
+
+    __slots__ = ("_interrupted", "_owed", "_pending", "context", "gone", "home", "task")
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.gone = False
+        """True once the client is known to have left."""
+        self.task: asyncio.Task[t.Any] | None = None
+        """The task to cancel when the client leaves; ``None`` while nothing may be cut."""
+        self.context: contextvars.Context | None = None
+        """In which the exchange's sync code runs on worker threads; made at first use."""
+        self._interrupted = False
+        self._owed = False
+        self._pending: set[asyncio.Task[t.Any]] | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self.home.loop
+
+    def call(self, coroutine: t.Coroutine[t.Any, t.Any, T]) -> T:
+        """Run ``coroutine`` on the loop, wait for it, and return what it returns.
+
+        :raises ClientDisconnected: the client left meanwhile, or since the last call; raised
+            once, so that clean-up after it may wait again
+        :raises NoPortalError: called on the loop's thread outside a handler, where
+            waiting would stop the loop
+        """
+        if self._owed:
+            self._owed = False
+            coroutine.close()
+            raise ClientDisconnected("the client left")
+        if threading.get_ident() != self.home.thread_id:
+            return self._park(coroutine)
+        current = greenlet.getcurrent()
+        if isinstance(current, HandlerGreenlet) and current.parent is not None:
+            return t.cast(T, current.parent.switch(coroutine))
+        coroutine.close()
+        raise NoPortalError("a blocking call on the event loop's thread, outside a handler")
+
+    def post(self, callback: t.Callable[..., t.Any], *args: t.Any) -> None:
+        """Call ``callback`` on the loop soon, from any thread, without waiting for it.
+
+        On the loop's own thread it is called at once. After the loop is closed it is
+        not called at all.
+        """
+        if threading.get_ident() == self.home.thread_id:
+            callback(*args)
+            return
+        try:
+            self.loop.call_soon_threadsafe(callback, *args)
+        except RuntimeError:
+            if not self.loop.is_closed():
+                raise
+
+    def _park(self, coroutine: t.Coroutine[t.Any, t.Any, T]) -> T:
+        if self.loop.is_closed():
+            coroutine.close()
+            raise NoPortalError("the event loop of this exchange is closed")
+        parked = _Parked(self, coroutine, contextvars.copy_context())
+        self.loop.call_soon_threadsafe(parked.start)
+        parked.event.acquire()
+        return t.cast(T, parked.result())
+
+    async def run_in_greenlet(self, function: t.Callable[..., T], *args: t.Any) -> T:
+        """Run ``function`` in a greenlet on the loop, awaiting what it hands to
+        :meth:`call`. Errors of what is awaited are raised inside ``function``."""
+        handler = HandlerGreenlet(function)
+        # Share the context, as a plain call would, so that variables set by the handler
+        # are seen by the coroutines it waits for.
+        handler.gr_context = greenlet.getcurrent().gr_context
+        result = handler.switch(*args)
+        while not handler.dead:
+            try:
+                value = await result
+            except asyncio.CancelledError as exc:
+                result = handler.throw(self.translate_cancel(exc))
+            except BaseException as exc:  # noqa: BLE001 - the handler is where it belongs
+                result = handler.throw(exc)
+            else:
+                result = handler.switch(value)
+        return t.cast(T, result)
+
+    def interrupt(self) -> None:
+        """Tell whoever waits in this exchange, or will wait next, that the client left.
+        Loop thread only."""
+        if self.gone:
+            return
+        self.gone = True
+        if self.task is not None:
+            self._interrupted = True
+            self.task.cancel()
+        elif self._pending:
+            for pending in self._pending:
+                pending.cancel()
+        else:
+            self._owed = True
+
+    def translate_cancel(self, exc: asyncio.CancelledError) -> BaseException:
+        """Return what a cancelled wait means: :class:`ClientDisconnected` if the client's
+        leaving caused it, else ``exc`` itself (the server is shutting down)."""
+        if not self._interrupted:
+            return exc
+        self._interrupted = False
+        if self.task is not None:
+            self.task.uncancel()
+        return ClientDisconnected("the client left")
+
+    def run_in_context(self, function: t.Callable[..., T], *args: t.Any) -> T:
+        """Call ``function`` in the one context that all sync code of this exchange on
+        worker threads shares: a generator sees the variables that its handler set."""
+        assert self.context is not None
+        return self.context.run(function, *args)
+
+    def enter(self) -> None:
+        """Make this the :func:`current_portal` of the running context."""
+        _current.set(self)
+
+    def track(self, task: asyncio.Task[t.Any]) -> None:
+        """Cancel ``task`` when the client leaves."""
+        if self._pending is None:
+            self._pending = set()
+        self._pending.add(task)
+        task.add_done_callback(self._pending.discard)
+
+
+class _Parked:
+    """A thread's wait for one coroutine."""
+
+    __slots__ = ("context", "coroutine", "event", "portal", "task")
+
+    def __init__(
+        self,
+        portal: Portal,
+        coroutine: t.Coroutine[t.Any, t.Any, t.Any],
+        context: contextvars.Context,
+    ) -> None:
+        self.portal = portal
+        self.coroutine = coroutine
+        self.context = context
+        # A bare lock is the cheapest thing to wait on; released once, by the loop.
+        self.event = threading.Lock()
+        self.event.acquire()
+        self.task: asyncio.Task[t.Any] | None = None
+
+    def start(self) -> None:
+        self.task = self.portal.loop.create_task(self.coroutine, context=self.context)
+        self.portal.track(self.task)
+        self.task.add_done_callback(lambda _: self.event.release())
+
+    def result(self) -> t.Any:
+        assert self.task is not None
+        try:
+            return self.task.result()
+        except asyncio.CancelledError:
+            if self.portal.gone:
+                raise ClientDisconnected("the client left") from None
+            raise NoPortalError("the event loop stopped while a handler waited for it") from None

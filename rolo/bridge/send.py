@@ -1,0 +1,213 @@
+"""From a decided :class:`~rolo.response.Response` to what the downstream sends."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import threading
+import typing as t
+
+from rolo.bridge.downstream import HttpDownstream, RawHeaders
+from rolo.bridge.portal import Portal
+from rolo.bridge.workers import Workers
+from rolo.forwarded import LazyResponse
+from rolo.response import Response
+
+_AHEAD = 64 * 1024
+"""Bytes that a generator on a worker thread may be ahead of the client."""
+
+
+class PulledBody(t.Protocol):
+    """A response body that the loop pulls itself, without a thread."""
+
+    def __aiter__(self) -> t.AsyncIterator[bytes]: ...
+
+
+class Outcome(t.NamedTuple):
+    """A response taken apart: what to send, and what to close afterwards."""
+
+    status: int
+    reason: bytes
+    headers: RawHeaders
+    whole: bytes | None
+    """The complete body, if it is there already."""
+    pulled: PulledBody | None
+    """A body for the loop to pull."""
+    iterable: t.Iterable[bytes] | None
+    """A body that only sync code may iterate."""
+    close: t.Callable[[], None]
+
+
+def take_apart(response: Response, environ: t.Callable[[], t.Any], method: str) -> Outcome:
+    """Return what there is to send of ``response``.
+
+    ``environ`` is called only for responses whose head werkzeug has to complete.
+    """
+    answer = response.untouched_answer if isinstance(response, LazyResponse) else None
+    if answer is not None:
+        status, reason, headers, body = answer
+    else:
+        status, reason = _status_line(response)
+        headers = _completed_headers(response, environ)
+        body = _encoded_body(response)
+    close = response.close
+    if method == "HEAD" or status < 200 or status in (204, 304):
+        return Outcome(status, reason, headers, b"", None, None, close)
+    if isinstance(body, list | tuple):
+        return Outcome(status, reason, headers, b"".join(body), None, None, close)
+    if hasattr(body, "__aiter__"):
+        read_whole = getattr(body, "read_whole_nowait", None)
+        whole = read_whole() if read_whole is not None else None
+        pulled = t.cast(PulledBody, body) if whole is None else None
+        return Outcome(status, reason, headers, whole, pulled, None, close)
+    return Outcome(status, reason, headers, None, None, t.cast("t.Iterable[bytes]", body), close)
+
+
+def _status_line(response: Response) -> tuple[int, bytes]:
+    reason = response.status.partition(" ")[2].encode("latin-1", "replace")
+    return response.status_code, reason
+
+
+def _completed_headers(response: Response, environ: t.Callable[[], t.Any]) -> RawHeaders:
+    if isinstance(response, LazyResponse) and response.is_forwarded:
+        # What an upstream sent is not for us to complete, but a body that a handler put in
+        # its place has a length of its own.
+        if response.is_sequence and "Content-Length" in response.headers:
+            response.headers["Content-Length"] = str(response.calculate_content_length())
+        pairs: t.Iterable[tuple[str, t.Any]] = response.headers
+    else:
+        pairs = response.get_wsgi_headers(environ())
+    return [(name.encode("latin-1"), str(value).encode("latin-1")) for name, value in pairs]
+
+
+def _encoded_body(response: Response) -> t.Any:
+    body = response.response
+    if hasattr(body, "__aiter__") or response.direct_passthrough:
+        return body
+    if isinstance(body, list | tuple):
+        return list(response.iter_encoded())
+    return response.iter_encoded()
+
+
+async def pump(body: PulledBody, downstream: HttpDownstream) -> None:
+    """Send what the loop pulls from ``body``, one piece at a time."""
+    async for piece in body:
+        if piece:
+            await downstream.send_body(piece)
+
+
+def push(body: t.Iterable[bytes], downstream: HttpDownstream, portal: Portal) -> None:
+    """Send what sync code in a greenlet yields; a greenlet's half of :func:`pump`."""
+    for count, piece in enumerate(body):
+        if piece:
+            portal.call(downstream.send_body(piece))
+        if count % 16 == 15:
+            # A generator that never waits must not keep the loop to itself.
+            portal.call(asyncio.sleep(0))
+
+
+class ThreadPuller:
+    """Iterates a sync body on the worker pool, one stretch at a time.
+
+    A worker pulls pieces and hands each to the loop as soon as it has it; when the
+    client cannot keep up it leaves, and a worker comes back once there is room. So a slow
+    client holds no thread, and a quick one costs no hop per piece.
+    """
+
+    def __init__(
+        self,
+        body: t.Iterable[bytes],
+        close: t.Callable[[], None],
+        workers: Workers,
+        portal: Portal,
+    ) -> None:
+        self._body = body
+        self._iterator: t.Iterator[bytes] | None = None
+        self._close = close
+        self._workers = workers
+        self._loop = portal.loop
+        self._portal = portal
+        self._lock = threading.Lock()
+        self._size = 0
+        self._running = False
+        self._stopped = False
+        self._closed = False
+        # Only the loop's thread touches the following.
+        self._pieces: collections.deque[bytes] = collections.deque()
+        self._ended = False
+        self._error: BaseException | None = None
+        self._woken = asyncio.Event()
+
+    async def __aiter__(self) -> t.AsyncIterator[bytes]:
+        while True:
+            while self._pieces:
+                piece = self._pieces.popleft()
+                yield piece
+                with self._lock:
+                    self._size -= len(piece)
+            if self._error is not None:
+                raise self._error
+            if self._ended:
+                return
+            self._woken.clear()
+            self._resume()
+            await self._woken.wait()
+
+    def close(self) -> None:
+        """Stop pulling and close the body, on the pool, once no worker is inside it."""
+        with self._lock:
+            self._stopped = True
+            if self._running or self._closed:
+                return  # the worker inside it closes it when it comes out
+            self._closed = True
+        try:
+            self._workers.run(lambda: self._portal.run_in_context(self._close))
+        except RuntimeError:
+            self._portal.run_in_context(self._close)  # the pool is gone: better here than never
+
+    def _resume(self) -> None:
+        with self._lock:
+            if self._running or self._stopped:
+                return
+            self._running = True
+        self._workers.run(lambda: self._portal.run_in_context(self._pull))
+
+    def _pull(self) -> None:
+        try:
+            if self._iterator is None:
+                self._iterator = iter(self._body)
+            ended = self._pull_stretch(self._iterator)
+            self._tell(None, ended)
+        except BaseException as exc:  # noqa: BLE001 - raised again where the body is sent
+            self._tell(exc, True)
+
+    def _pull_stretch(self, iterator: t.Iterator[bytes]) -> bool:
+        for piece in iterator:
+            with self._lock:
+                self._size += len(piece)
+                full = self._size >= _AHEAD
+                stopped = self._stopped
+            if piece and not stopped:
+                self._loop.call_soon_threadsafe(self._put, piece)
+            if stopped or full:
+                return False
+        return True
+
+    def _tell(self, error: BaseException | None, ended: bool) -> None:
+        with self._lock:
+            self._running = False
+            close_here = self._stopped and not self._closed
+            self._closed = self._closed or close_here
+        if close_here:
+            self._close()
+        else:
+            self._loop.call_soon_threadsafe(self._finish, error, ended)
+
+    def _put(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._woken.set()
+
+    def _finish(self, error: BaseException | None, ended: bool) -> None:
+        self._error = error
+        self._ended = ended
+        self._woken.set()

@@ -1,0 +1,106 @@
+"""The sync face of a websocket: blocking calls of a handler, carried to the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import typing as t
+
+from werkzeug.datastructures import Headers
+
+from rolo.bridge.downstream import RawHeaders, RequestHead, WebSocketDownstream
+from rolo.bridge.environ import wsgi_environ
+from rolo.bridge.portal import Portal
+from rolo.websocket.adapter import (
+    BytesMessage,
+    CreateConnection,
+    Message,
+    TextMessage,
+    WebSocketAdapter,
+)
+
+T = t.TypeVar("T")
+
+
+class PortalWebSocketAdapter(WebSocketAdapter):
+    """A :class:`WebSocketAdapter` over a downstream. Timeouts are in seconds; ``None``
+    waits for ever; one that runs out raises :class:`TimeoutError`."""
+
+    def __init__(self, downstream: WebSocketDownstream, portal: Portal) -> None:
+        self.downstream = downstream
+        self.portal = portal
+        self._last_received_at: float | None = None
+        self._receiving: asyncio.Task[str | bytes] | None = None
+
+    @property
+    def last_received_at(self) -> float | None:
+        """When the last message came (``time.time()``), ``None`` before the first."""
+        return self._last_received_at
+
+    def accept(
+        self,
+        subprotocol: str | None = None,
+        extensions: list[str] | None = None,
+        extra_headers: Headers | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        self._call(self.downstream.accept(subprotocol, raw_headers(extra_headers)), timeout)
+
+    def reject(
+        self,
+        status_code: int,
+        headers: Headers | None = None,
+        body: t.Iterable[bytes] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        whole = b"".join(body or ())
+        self._call(self.downstream.reject(status_code, b"", raw_headers(headers), whole), timeout)
+
+    def receive(self, timeout: float | None = None) -> CreateConnection | Message:
+        message = self.portal.call(self._receive(timeout))
+        self._last_received_at = time.time()
+        if isinstance(message, str):
+            return TextMessage(message)
+        return BytesMessage(message)
+
+    def send(self, event: Message, timeout: float | None = None) -> None:
+        self._call(self.downstream.send(event.data), timeout)
+
+    def close(
+        self, code: int = 1001, reason: str | None = None, timeout: float | None = None
+    ) -> None:
+        self._call(self.downstream.close(code, reason or ""), timeout)
+
+    def _call(self, coroutine: t.Coroutine[t.Any, t.Any, T], timeout: float | None) -> T:
+        if timeout is not None:
+            coroutine = asyncio.wait_for(coroutine, timeout)
+        return self.portal.call(coroutine)
+
+    async def _receive(self, timeout: float | None) -> str | bytes:
+        if self._receiving is None:
+            if timeout is None:
+                return await self.downstream.receive()
+            self._receiving = asyncio.get_running_loop().create_task(self.downstream.receive())
+            self.portal.track(self._receiving)
+        # A wait that runs out must not lose the message that comes right after it.
+        done, _ = await asyncio.wait((self._receiving,), timeout=timeout)
+        if not done:
+            raise TimeoutError("no websocket message in time")
+        receiving, self._receiving = self._receiving, None
+        return receiving.result()
+
+
+def raw_headers(headers: Headers | None) -> RawHeaders:
+    """Return ``headers`` as raw pairs, in order."""
+    return [(name.encode("latin-1"), str(value).encode("latin-1")) for name, value in headers or ()]
+
+
+def websocket_environ(
+    head: RequestHead, adapter: WebSocketAdapter, portal: Portal
+) -> dict[str, t.Any]:
+    """Return the environment of a :class:`~rolo.websocket.WebSocketRequest`."""
+    environ = wsgi_environ(head)
+    environ["REQUEST_METHOD"] = "WEBSOCKET"
+    environ["rolo.websocket"] = environ["asgi.websocket"] = adapter
+    environ["rolo.portal"] = portal
+    return environ

@@ -1,0 +1,116 @@
+"""The client that proxies forward with: the loop's transport, or a blocking one."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+
+from rolo.bridge.portal import Home, Portal, current_portal
+from rolo.client import HttpClient
+from rolo.forwarded import LazyResponse, UpstreamAnswer
+from rolo.proxy.headers import response_headers
+from rolo.proxy.messages import OnInterim, OutgoingRequest, PoolLimits, Timeouts, Tls
+from rolo.proxy.outgoing import direct_request
+from rolo.proxy.stream import ForwardedBody
+from rolo.proxy.sync_transport import SyncTransport
+from rolo.proxy.transport import LoopTransport
+from rolo.request import Request
+from rolo.response import Response
+
+
+def portal_of(request: Request) -> Portal | None:
+    """Return the portal through which ``request`` may wait for the loop: its own, or the
+    current handler's; ``None`` where there is no loop (WSGI, scripts)."""
+    portal = getattr(request, "portal", None)
+    if portal is None:
+        portal = request.environ.get("rolo.portal")
+    return portal or current_portal()
+
+
+class ForwardingClient(HttpClient):
+    """Sends requests as a proxy must: no redirects, no cookie jar, no retries but the safe
+    one, no decoding, no settings from the environment.
+
+    Inside a handler that a bridge runs it uses connections of the bridge's event loop,
+    elsewhere blocking ones. Connections are kept for the next request until ``close()``.
+
+    :param timeouts: see :class:`Timeouts`
+    :param limits: see :class:`PoolLimits`
+    :param tls: how ``https`` upstreams are verified
+    """
+
+    def __init__(
+        self,
+        *,
+        timeouts: Timeouts | None = None,
+        limits: PoolLimits | None = None,
+        tls: Tls | None = None,
+    ) -> None:
+        self.timeouts = timeouts or Timeouts()
+        self.limits = limits or PoolLimits()
+        self.tls = tls or Tls()
+        self._homes: weakref.WeakSet[Home] = weakref.WeakSet()
+        self._blocking: SyncTransport | None = None
+        self._lock = threading.Lock()
+
+    def send(
+        self,
+        request: OutgoingRequest,
+        portal: Portal | None,
+        on_interim: OnInterim | None = None,
+    ) -> UpstreamAnswer:
+        """Send ``request`` and return the answer as soon as its head is here. Whoever gets
+        the answer closes its body.
+
+        :param on_interim: told, on the loop, of 1xx answers; never called without a portal
+
+        :raises UpstreamError: there is no answer; the subclass says why
+        :raises ClientDisconnected: the client left while we waited
+        """
+        if portal is None:
+            response = self._blocking_transport().send(request)
+            return UpstreamAnswer(
+                response.status, response.reason, response_headers(response.headers), response.body
+            )
+        return portal.call(self._send_on_loop(request, portal, on_interim))
+
+    def request(self, request: Request, server: str | None = None) -> Response:
+        """Send ``request`` to ``server`` (a base URL), or without one to its own host.
+
+        :raises UpstreamError: there is no answer
+        """
+        portal = portal_of(request)
+        return LazyResponse(self.send(direct_request(request, server), portal))
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._lock:
+            blocking, self._blocking = self._blocking, None
+        if blocking is not None:
+            blocking.close()
+        for home in list(self._homes):
+            home.release(self)
+
+    async def _send_on_loop(
+        self, request: OutgoingRequest, portal: Portal, on_interim: OnInterim | None
+    ) -> UpstreamAnswer:
+        transport = portal.home.resource(self, lambda: self._new_transport(portal.home))
+        response = await transport.send(request, on_interim=on_interim)
+        return UpstreamAnswer(
+            response.status,
+            response.reason,
+            response_headers(response.headers),
+            ForwardedBody(response.body, portal),
+        )
+
+    def _new_transport(self, home: Home) -> LoopTransport:
+        self._homes.add(home)
+        return LoopTransport(timeouts=self.timeouts, limits=self.limits, tls=self.tls)
+
+    def _blocking_transport(self) -> SyncTransport:
+        with self._lock:
+            if self._blocking is None:
+                self._blocking = SyncTransport(
+                    timeouts=self.timeouts, limits=self.limits, tls=self.tls
+                )
+            return self._blocking

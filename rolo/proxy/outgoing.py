@@ -1,0 +1,157 @@
+"""From the request that came in to the request that goes out: no I/O."""
+
+from __future__ import annotations
+
+import typing as t
+from urllib.parse import quote, unquote_to_bytes
+
+from werkzeug.datastructures import Headers
+
+from rolo.bridge.request import BridgeRequest
+from rolo.proxy.headers import ForwardedPolicy, outgoing_headers
+from rolo.proxy.messages import OutgoingRequest, RawHeaders
+from rolo.proxy.target import Upstream, join_target, parse_upstream, split_target
+from rolo.request import Request, get_raw_path, restore_payload
+
+HeaderEdits = Headers | t.Mapping[str, str]
+
+DEFAULT_POLICY = ForwardedPolicy()
+_NO_POLICY = ForwardedPolicy(mode="off")
+
+# What may stand in a path unquoted (RFC 3986 section 3.3), and what is quoted already.
+_PATH_SAFE = "/:@!$&'()*+,;=~%"
+
+
+def outgoing_request(
+    request: Request,
+    upstream: Upstream,
+    *,
+    path: str | None = None,
+    edits: HeaderEdits | None = None,
+    preserve_host: bool = True,
+    policy: ForwardedPolicy = DEFAULT_POLICY,
+) -> OutgoingRequest:
+    """Return what goes to ``upstream`` for ``request``.
+
+    :param path: replaces the path of the request (its query stays); ``None`` keeps the
+        raw path byte for byte
+    :param edits: fields that replace fields of the request, and new ones; Host only
+        without ``preserve_host``
+    :param preserve_host: send the client's Host instead of the upstream's
+    :raises BadRequest: the request's target cannot be forwarded well-formed
+    """
+    raw = raw_headers(request)
+    headers = outgoing_headers(
+        raw,
+        upstream.origin,
+        preserve_host=preserve_host,
+        policy=policy,
+        client=request.remote_addr,
+        scheme=request.scheme,
+        http_version=_http_version(request),
+    )
+    if edits:
+        headers = _edited(headers, edits, keep_host=preserve_host)
+    outgoing = OutgoingRequest(
+        origin=upstream.origin,
+        method=request.method,
+        target=_target(request, upstream, path),
+        headers=headers,
+    )
+    _add_body(outgoing, request, raw)
+    return outgoing
+
+
+def direct_request(request: Request, server: str | None) -> OutgoingRequest:
+    """Return ``request`` as it goes to ``server`` (a base URL), or without one to the host
+    that the request itself names. Nothing is added."""
+    if server is None:
+        server = f"{request.scheme}://{request.host}"
+    return outgoing_request(request, parse_upstream(server), policy=_NO_POLICY)
+
+
+def raw_headers(request: Request) -> RawHeaders:
+    """Return the header pairs of ``request``, in order, repeats and case kept."""
+    if isinstance(request, BridgeRequest):
+        return request.raw_headers
+    return [
+        (name.encode("latin-1"), str(value).encode("latin-1")) for name, value in request.headers
+    ]
+
+
+def raw_tail(raw_path: bytes, tail: str) -> bytes:
+    """Return the end of ``raw_path`` that reads as ``tail`` once percent-decoded, so that
+    what a route captured is forwarded as it was written; ``tail`` quoted if there is none."""
+    wanted = tail.encode("utf-8", "surrogateescape")
+    for start in range(len(raw_path) - len(wanted), -1, -1):
+        if unquote_to_bytes(raw_path[start:]) == wanted:
+            return raw_path[start:]
+    return quote(wanted, safe=_PATH_SAFE).encode("ascii")
+
+
+def _target(request: Request, upstream: Upstream, path: str | None) -> bytes:
+    if isinstance(request, BridgeRequest):
+        form = split_target(request.head.target, request.method)
+        raw_path, query = form.path, form.query
+    else:
+        raw_path = get_raw_path(request).encode("latin-1")
+        query = request.query_string or None
+    if path is not None:
+        raw_path = quote(path, safe=_PATH_SAFE).encode("ascii")
+        if not raw_path.startswith(b"/"):
+            raw_path = b"/" + raw_path
+    return join_target(upstream.base_path, raw_path, query)
+
+
+def _edited(headers: RawHeaders, edits: HeaderEdits, *, keep_host: bool) -> RawHeaders:
+    """Return ``headers`` with each field of ``edits`` in place of all of its name."""
+    pairs = edits.items()
+    new = [
+        (name.encode("latin-1"), str(value).encode("latin-1"))
+        for name, value in pairs
+        if not (keep_host and name.lower() == "host")
+    ]
+    replaced = {name.lower() for name, _ in new}
+    return [pair for pair in headers if pair[0].lower() not in replaced] + new
+
+
+def _add_body(outgoing: OutgoingRequest, request: Request, raw: RawHeaders) -> None:
+    length, chunked, expect = _body_fields(raw)
+    outgoing.length = length
+    if isinstance(request, BridgeRequest):
+        body = request.body
+        if body.is_empty:
+            return
+        if length is None and not chunked and request.head.http_version[0] == "1":
+            return
+        outgoing.expect_continue = expect
+        whole = body.whole_nowait()
+        if whole is None:
+            outgoing.body = body
+            outgoing.request_trailers = lambda: body.trailers
+        elif whole or length is not None or chunked:
+            outgoing.body, outgoing.length = whole, len(whole)
+        return
+    if length is not None or chunked:
+        outgoing.body = restore_payload(request)
+        outgoing.length = len(outgoing.body)
+
+
+def _body_fields(raw: RawHeaders) -> tuple[int | None, bool, bool]:
+    """Return the declared length, whether the body is chunked, whether 100 is expected."""
+    length, chunked, expect = None, False, False
+    for name, value in raw:
+        lowered = name.lower()
+        if lowered == b"content-length" and value.isdigit():
+            length = int(value)
+        elif lowered == b"transfer-encoding":
+            chunked = True
+        elif lowered == b"expect":
+            expect = value.lower() == b"100-continue"
+    return length, chunked, expect
+
+
+def _http_version(request: Request) -> str:
+    if isinstance(request, BridgeRequest):
+        return request.head.http_version
+    return str(request.environ.get("SERVER_PROTOCOL", "HTTP/1.1")).removeprefix("HTTP/")
