@@ -12,7 +12,7 @@ import pydantic
 from werkzeug.exceptions import BadRequest
 
 from rolo.gateway.gateway import Gateway
-from rolo.gateway.handlers import RouterHandler
+from rolo.gateway.handlers import RouterHandler, WerkzeugExceptionHandler
 from rolo.request import Request
 from rolo.response import Response
 from rolo.routing import Router, handler_dispatcher, route
@@ -116,7 +116,10 @@ def demo_origin() -> Gateway:
     """Return the gateway of the demo origin. Its handlers block: serve it with threads."""
     router: Router[t.Any] = Router(dispatcher=handler_dispatcher())
     router.add(DemoOrigin())
-    return Gateway(request_handlers=[RouterHandler(router, respond_not_found=True)])
+    return Gateway(
+        request_handlers=[RouterHandler(router, respond_not_found=True)],
+        exception_handlers=[WerkzeugExceptionHandler()],
+    )
 
 
 def local_router() -> Router[t.Any]:
@@ -126,17 +129,24 @@ def local_router() -> Router[t.Any]:
     return router
 
 
-def curl_lines(url: str) -> list[str]:
-    """Return commands to try against a proxy at ``url``."""
+def curl_lines(url: str, origin: str) -> list[str]:
+    """Return commands to try against a proxy at ``url`` and the origin behind it."""
+    handshake = " ".join(
+        f"-H '{field}'"
+        for field in (
+            "Connection: Upgrade",
+            "Upgrade: websocket",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: cm9sb3JvbG9yb2xvcm9sbw==",
+        )
+    )
     return [
-        f"curl {url}/echo/hello?name=you",
+        f"curl '{url}/echo/hello?name=you'",
         f"curl -N {url}/events",
         f"curl -o /dev/null {url}/download/1000000000",
         f"head -c 100000000 /dev/zero | curl -T - {url}/upload",
         f'curl --json \'{{"name": "tea", "price": 2.5}}\' {url}/local/price',
-        f"curl --include --no-buffer --http1.1 --header 'Connection: Upgrade' "
-        f"--header 'Upgrade: websocket' --header 'Sec-WebSocket-Version: 13' "
-        f"--header 'Sec-WebSocket-Key: cm9sb3JvbG9yb2xvcm9sbw==' {url}/ws",
+        f"curl -i -N --http1.1 {handshake} {origin}/ws  (the origin itself)",
     ]
 
 
