@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import collections
 import typing as t
 
 from rolo.proxy.messages import RawHeaders
@@ -29,35 +28,24 @@ class UpstreamBody:
     before an interruption is delivered before the error is raised.
     """
 
-    __slots__ = (
-        "_closed",
-        "_ended",
-        "_error",
-        "_pieces",
-        "_source",
-        "_waiter",
-        "buffered",
-        "bytes_read",
-        "length",
-        "trailers",
-    )
+    # Most bodies need few of these: what an instance does not set costs it nothing.
+    bytes_read = 0
+    """How many bytes the reader has got."""
+    buffered = 0
+    """How many bytes wait for the reader."""
+    trailers: RawHeaders = []
+    """Trailer fields; empty before the end of the body."""
+    _ended = False
+    _closed = False
+    _error: BaseException | None = None
+    _waiter: asyncio.Future[None] | None = None
 
     def __init__(self, length: int | None, source: BodySource) -> None:
         self.length = length
         """The declared length in bytes, ``None`` if none was declared (or the answer has no
         body)."""
-        self.bytes_read = 0
-        """How many bytes the reader has got."""
-        self.buffered = 0
-        """How many bytes wait for the reader."""
-        self.trailers: RawHeaders = []
-        """Trailer fields; empty before the end of the body."""
-        self._pieces: collections.deque[bytes] = collections.deque()
-        self._ended = False
-        self._closed = False
-        self._error: BaseException | None = None
-        self._waiter: asyncio.Future[None] | None = None
         self._source: BodySource | None = source
+        self._pieces: list[bytes] = []
 
     # --- the reader's side
 
@@ -72,11 +60,7 @@ class UpstreamBody:
         """
         if not self._pieces and not await self._wait():
             return b""
-        pieces = self._pieces
-        data = pieces.popleft() if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        self.buffered = 0
-        self.bytes_read += len(data)
+        data = self._take()
         if self._source is not None:
             self._source.reader_took()
         return data
@@ -85,12 +69,7 @@ class UpstreamBody:
         """Return the rest of the body if all of it has arrived, else ``None`` and no change."""
         if not self._ended or self._error is not None or self._closed:
             return None
-        pieces = self._pieces
-        data = pieces.popleft() if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        self.buffered = 0
-        self.bytes_read += len(data)
-        return data
+        return self._take()
 
     def close(self) -> None:
         """Give the connection back if the body has ended cleanly, else break it off.
@@ -124,6 +103,14 @@ class UpstreamBody:
     def waiting(self) -> bool:
         """A reader waits for bytes."""
         return self._waiter is not None
+
+    def _take(self) -> bytes:
+        pieces = self._pieces
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self.buffered = 0
+        self.bytes_read += len(data)
+        return data
 
     async def _wait(self) -> bool:
         """Wait for pieces; false at the end of the body."""
@@ -159,7 +146,8 @@ class UpstreamBody:
 
     def finish(self, trailers: RawHeaders) -> None:
         """The body is complete."""
-        self.trailers = trailers
+        if trailers:
+            self.trailers = trailers
         self._ended = True
         self._wake()
 

@@ -94,14 +94,14 @@ class Connection(asyncio.BufferedProtocol):
 
     # --- for the receiver
 
-    def begin(self, receiver: Receiver, end: float | None) -> None:
-        """Hand the connection to ``receiver``.
+    def begin(self, receiver: Receiver, data: bytes, end: float | None) -> None:
+        """Hand the connection to ``receiver``, and send ``data``, its first bytes.
 
         :param end: loop time at which its whole exchange must be over
         """
         self.receiver = receiver
         self.exchanges += 1
-        self.moved = self._now()
+        self.write(data)
         if self._timer is None and self._patrol is not None:
             self._arm(self.moved + self._patrol)
         if end is not None and end < self._timer_at:
@@ -146,7 +146,8 @@ class Connection(asyncio.BufferedProtocol):
     def release(self) -> None:
         """The receiver is done and the connection is as good as new."""
         self.receiver = None
-        self.resume_reading()
+        if self._reading_paused:
+            self.resume_reading()
         if self.owner is not None and not self.closing:
             self.owner.release(self)
 

@@ -70,28 +70,22 @@ class Exchange:
     :param end: loop time at which all must be over, ``None`` for never
     """
 
-    __slots__ = (
-        "_answered",
-        "_connection",
-        "_decoder",
-        "_end",
-        "_error",
-        "_go_on",
-        "_interims",
-        "_loop",
-        "_over",
-        "_pending",
-        "_pulled",
-        "_received_all",
-        "_request",
-        "_sent",
-        "_sent_at",
-        "_settings",
-        "_upload",
-        "_waiter",
-        "body",
-        "head",
-    )
+    # Most exchanges need few of these: what an instance does not set costs it nothing.
+    head: ParsedResponse | None = None
+    body: UpstreamBody | None = None
+    _waiter: asyncio.Future[None] | None = None
+    _error: BaseException | None = None
+    _pending: bytearray | None = None
+    _decoder: BodyDecoder | None = None
+    _interims: list[ParsedResponse] | None = None
+    _upload: asyncio.Task[None] | None = None
+    _go_on: asyncio.Future[None] | None = None
+    _pulled = False
+    _sent = False
+    _sent_at = 0.0
+    _answered = False
+    _received_all = False
+    _over = False
 
     def __init__(
         self,
@@ -101,26 +95,11 @@ class Exchange:
         settings: Settings,
         end: float | None,
     ) -> None:
-        self.head: ParsedResponse | None = None
-        self.body: UpstreamBody | None = None
         self._loop = loop
         self._connection = connection
         self._request = request
         self._settings = settings
         self._end = end
-        self._waiter: asyncio.Future[None] | None = None
-        self._error: BaseException | None = None
-        self._pending: bytearray | None = None
-        self._decoder: BodyDecoder | None = None
-        self._interims: list[ParsedResponse] | None = None
-        self._upload: asyncio.Task[None] | None = None
-        self._go_on: asyncio.Future[None] | None = None
-        self._pulled = False
-        self._sent = False
-        self._sent_at = 0.0
-        self._answered = False
-        self._received_all = False
-        self._over = False
 
     async def answer(self, head: bytes, on_interim: OnInterim | None) -> ParsedResponse:
         """Send the request and return the final head; the body may still be under way.
@@ -161,25 +140,19 @@ class Exchange:
     # --- sending
 
     def _send(self, head: bytes) -> None:
-        connection, body = self._connection, self._request.body
-        connection.begin(self, self._end)
+        connection, request = self._connection, self._request
+        body = request.body
+        if isinstance(body, bytes) and len(body) <= _WHOLE_BODY and not request.expect_continue:
+            head, body = head + body, None
+        connection.begin(self, head, self._end)
         if body is None:
-            connection.write(head)
-        elif (
-            isinstance(body, bytes)
-            and len(body) <= _WHOLE_BODY
-            and not self._request.expect_continue
-        ):
-            connection.write(head + body)
-        else:
-            connection.write(head)
-            if self._request.expect_continue:
-                self._go_on = self._loop.create_future()
-            self._upload = self._loop.create_task(self._send_body(body), name="rolo-upload")
-            self._upload.add_done_callback(self._upload_ended)
+            self._sent = True
+            self._sent_at = connection.moved
             return
-        self._sent = True
-        self._sent_at = connection.moved
+        if request.expect_continue:
+            self._go_on = self._loop.create_future()
+        self._upload = self._loop.create_task(self._send_body(body), name="rolo-upload")
+        self._upload.add_done_callback(self._upload_ended)
 
     async def _send_body(self, body: bytes | AsyncBody) -> None:
         if self._go_on is not None:

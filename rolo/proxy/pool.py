@@ -38,8 +38,9 @@ class Pool:
         self.limits = limits
         self._loop = asyncio.get_running_loop()
         self._origins: dict[Origin, OriginPool] = {}
-        self._sweeper: asyncio.TimerHandle | None = None
-        self._closed = False
+        self.sweeper: asyncio.TimerHandle | None = None
+        """Armed while a connection is idle."""
+        self.closed = False
         self._emptied: asyncio.Event | None = None
 
     def take(self, origin: Origin) -> Connection | None:
@@ -56,7 +57,7 @@ class Pool:
         :raises ConnectError: and its kin, as ``dial`` does
         :raises RuntimeError: the pool is closed
         """
-        if self._closed:
+        if self.closed:
             raise RuntimeError("the pool is closed")
         connections = self._origins.get(origin)
         if connections is None:
@@ -68,10 +69,10 @@ class Pool:
 
     async def close(self) -> None:
         """Close all connections, the busy ones too, and fail those who wait for one."""
-        self._closed = True
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
+        self.closed = True
+        if self.sweeper is not None:
+            self.sweeper.cancel()
+            self.sweeper = None
         for connections in list(self._origins.values()):
             connections.close()
         if self._origins:
@@ -85,17 +86,10 @@ class Pool:
 
     # --- for the connections of one origin
 
-    @property
-    def closed(self) -> bool:
-        return self._closed
-
-    def now(self) -> float:
-        return self._loop.time()
-
     def watch_idle(self) -> None:
         """There is an idle connection: see to it that it ends in time."""
-        if self._sweeper is None and self.limits.idle_timeout is not None and not self._closed:
-            self._sweeper = self._loop.call_later(self.limits.idle_timeout, self._sweep)
+        if self.sweeper is None and self.limits.idle_timeout is not None and not self.closed:
+            self.sweeper = self._loop.call_later(self.limits.idle_timeout, self._sweep)
 
     def drop(self, origin: Origin) -> None:
         """Nothing is left of ``origin``."""
@@ -104,7 +98,7 @@ class Pool:
             self._emptied.set()
 
     def _sweep(self) -> None:
-        self._sweeper = None
+        self.sweeper = None
         idle_timeout = self.limits.idle_timeout
         assert idle_timeout is not None
         # Timers fire up to a clock tick early.
@@ -112,7 +106,7 @@ class Pool:
         oldest = [connections.sweep(before) for connections in list(self._origins.values())]
         next_at = min((since for since in oldest if since is not None), default=None)
         if next_at is not None:
-            self._sweeper = self._loop.call_at(next_at + idle_timeout, self._sweep)
+            self.sweeper = self._loop.call_at(next_at + idle_timeout, self._sweep)
 
 
 class OriginPool:
@@ -193,7 +187,7 @@ class OriginPool:
         if self._pool.closed or connection.closing:
             connection.abort()
             return
-        waiter = self._next_waiter()
+        waiter = self._next_waiter() if self._waiters else None
         if waiter is not None:
             if waiter.fresh:
                 # Its place will do. The waiter stays first in line for it.
@@ -206,8 +200,9 @@ class OriginPool:
         idle.append(connection)
         if len(idle) > self._pool.limits.max_idle:
             idle.pop(0).abort()
-        connection.idle_since = self._pool.now()
-        self._pool.watch_idle()
+        connection.idle_since = connection.moved
+        if self._pool.sweeper is None:
+            self._pool.watch_idle()
 
     def forget(self, connection: Connection) -> None:
         self._connections.discard(connection)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import typing as t
+from threading import get_ident
 
 from rolo.errors import BadRequest, ConnectTimeout, ExchangeTimeout, SendError, UpstreamClosed
 from rolo.proxy.body import UpstreamBody
@@ -74,6 +75,7 @@ class LoopTransport:
         self._total = timeouts.total
         self._dialer = Dialer(tls)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
         self._pool: Pool | None = None
         self._read_buffer = bytearray(READ_SIZE)
         bounds = (timeouts.response, timeouts.idle, timeouts.total)
@@ -110,9 +112,9 @@ class LoopTransport:
         :raises RuntimeError: closed, or on another event loop
         :raises Exception: whatever the request's body raised when pulled
         """
-        pool = self._pool
-        loop = self._loop
-        if pool is None or loop is None or loop is not asyncio.get_running_loop() or self._closed:
+        pool, loop = self._pool, self._loop
+        # Like get_running_loop() is self._loop, without its system call (before Python 3.12).
+        if pool is None or loop is None or self._thread != get_ident() or not loop.is_running():
             pool, loop = self._bind()
         head = _encode(request)
         end = None if self._total is None else loop.time() + self._total
@@ -163,7 +165,7 @@ class LoopTransport:
         loop = asyncio.get_running_loop()
         if self._loop is not None and self._loop is not loop:
             raise RuntimeError("the transport belongs to another event loop")
-        self._loop = loop
+        self._loop, self._thread = loop, get_ident()
         self._pool = Pool(self._dial, self._settings.limits)
         return self._pool, loop
 

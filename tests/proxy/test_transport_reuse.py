@@ -291,7 +291,7 @@ def test_close_ends_everything_at_once():
         assert transport.stats() == {}
         assert repr(transport) == "<LoopTransport closed>"
         assert await first.body.read() == b"half"
-        with pytest.raises(Exception, match="closed|broke"):
+        with pytest.raises(Exception, match=r"closed|broke"):
             await first.body.read()
         with pytest.raises(Exception, match="closed"):
             await waiting
