@@ -14,6 +14,9 @@ import time
 
 import pytest
 
+from rolo.cli.errors import CommandError
+from rolo.cli.stop import StopSignals
+from rolo.cli.workers import Supervisor
 from rolo.demo import demo_origin
 from rolo.serving import serve
 
@@ -236,6 +239,16 @@ def test_workers_end_with_their_parent(rolo, origin):
     command.process.kill()
     command.process.wait(DEADLINE)
     await_that(lambda: not any(alive(worker) for worker in workers))
+
+
+def test_workers_that_keep_dying_are_given_up():
+    argv = ["proxy", "no-url-at-all"]
+    with (
+        socket.create_server(("127.0.0.1", 0)) as sock,
+        StopSignals() as signals,
+        pytest.raises(CommandError, match="keep dying, the last one with code 2"),
+    ):
+        Supervisor(argv, sock, 3, 1.0).run(signals)
 
 
 # --- the demo ---------------------------------------------------------------------------
