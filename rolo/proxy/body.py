@@ -33,8 +33,6 @@ class UpstreamBody:
     """How many bytes the reader has got."""
     buffered = 0
     """How many bytes wait for the reader."""
-    trailers: RawHeaders = []
-    """Trailer fields; empty before the end of the body."""
     _ended = False
     _closed = False
     _error: BaseException | None = None
@@ -44,6 +42,8 @@ class UpstreamBody:
         self.length = length
         """The declared length in bytes, ``None`` if none was declared (or the answer has no
         body)."""
+        self.trailers: RawHeaders = []
+        """Trailer fields; empty before the end of the body."""
         self._source: BodySource | None = source
         self._pieces: list[bytes] = []
 
@@ -146,8 +146,7 @@ class UpstreamBody:
 
     def finish(self, trailers: RawHeaders) -> None:
         """The body is complete."""
-        if trailers:
-            self.trailers = trailers
+        self.trailers = trailers
         self._ended = True
         self._wake()
 
