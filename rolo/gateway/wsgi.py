@@ -33,6 +33,8 @@ class WsgiGateway:
     ) -> t.Iterable[bytes]:
         request = Request.from_environ(environ)
         response = Response()
+        # Uploaded files are held in temporary files, and a streamed body may still read them.
+        response.call_on_close(request.close)
         try:
             self.gateway.process(request, response)
             body, status, headers = response.get_wsgi_response(environ)

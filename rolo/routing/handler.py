@@ -38,10 +38,18 @@ class Handler(t.Protocol):
     def __call__(self, request: Request, **kwargs: t.Any) -> ResultValue: ...
 
 
+class _JsonEncoder(json.JSONEncoder):
+    def default(self, o: t.Any) -> t.Any:
+        if isinstance(o, bytes | bytearray):
+            return o.decode("utf-8", "replace")
+        return super().default(o)
+
+
 class HandlerDispatcher:
     """Calls ``endpoint(request, **args)`` and makes a response of what it returns.
 
-    :param json_encoder: writes dicts and lists; ``None`` is the standard encoder
+    :param json_encoder: writes dicts and lists; ``None`` is the standard encoder, with
+        bytes (a query string, say) written as the text they are in UTF-8
     """
 
     def __init__(self, json_encoder: type[json.JSONEncoder] | None = None) -> None:
@@ -82,7 +90,7 @@ class HandlerDispatcher:
         if isinstance(value, str | bytes | bytearray):
             response.data = value
         elif isinstance(value, dict | list | tuple):
-            response.set_json(value, cls=self.json_encoder)
+            response.set_json(value, cls=self.json_encoder or _JsonEncoder)
         else:
             raise ValueError(f"unhandled result type {type(value)}")
 

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import BaseConverter, Map, MapAdapter, Rule, RuleFactory
+from werkzeug.wsgi import ClosingIterator
 
 from rolo.request import Request, get_raw_path
 from rolo.routing.converter import PortConverter, RegexConverter
@@ -233,8 +234,11 @@ class Router(t.Generic[E]):
         other error is logged and becomes a 500 that says nothing about it."""
 
         def app(environ: WSGIEnvironment, start_response: StartResponse) -> t.Iterable[bytes]:
-            response = self._respond(Request.from_environ(environ), environ)
-            return response(environ, start_response)
+            request = Request.from_environ(environ)
+            response = self._respond(request, environ)
+            # Uploaded files are temporary files, and a streamed body may still read them.
+            body = response(environ, start_response)
+            return t.cast("t.Iterable[bytes]", ClosingIterator(body, request.close))
 
         return app
 
