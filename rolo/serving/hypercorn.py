@@ -23,7 +23,7 @@ from rolo.serving.loop import Lifetime
 LOG = logging.getLogger(__name__)
 
 #: versions whose inside the classes below were written for and tested with
-KNOWN = ("0.17", "0.18")
+KNOWN = ("0.18",)
 
 #: seconds an idle connection is kept; nginx's figure, longer than most clients keep theirs
 KEEP_ALIVE = 75.0

@@ -118,7 +118,7 @@ class LoopThread:
         """
         if self._lifetime is not None:
             self._lifetime.stop(grace)
-        patience = None if grace is None else grace + 3 * CLEANUP_TIMEOUT
+        patience = None if grace is None else grace + 4 * CLEANUP_TIMEOUT
         self._thread.join(patience)
         if self._thread.is_alive():
             raise TimeoutError(f"{self._thread.name} did not stop: its event loop is blocked")
@@ -140,6 +140,9 @@ class LoopThread:
     def _run(self) -> None:
         loop = self._factory()
         asyncio.set_event_loop(loop)
+        # Ours, so that what an application ran on it can be waited for, within bounds.
+        pool = concurrent.futures.ThreadPoolExecutor(thread_name_prefix=self._thread.name)
+        loop.set_default_executor(pool)
         failure: BaseException | None = None
         try:
             loop.run_until_complete(self._supervise())
@@ -148,6 +151,7 @@ class LoopThread:
         finally:
             _finish(loop)
             asyncio.set_event_loop(None)
+            _drain(pool)
         self._report(failure)
 
     async def _supervise(self) -> None:
@@ -167,6 +171,14 @@ class LoopThread:
         else:
             LOG.error("%s died", self._thread.name, exc_info=failure)
             self._ended.set_exception(failure)
+
+
+def _drain(pool: concurrent.futures.ThreadPoolExecutor) -> None:
+    """Wait for the threads of ``pool``, but not for one that is stuck."""
+    pool.shutdown(wait=False, cancel_futures=True)
+    waiter = threading.Thread(target=pool.shutdown, name="rolo-drain", daemon=True)
+    waiter.start()
+    waiter.join(CLEANUP_TIMEOUT)
 
 
 def _finish(loop: asyncio.AbstractEventLoop) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ssl
 import threading
 import typing as t
 
@@ -34,6 +35,14 @@ def no_thread_left() -> t.Iterator[None]:
 @pytest.fixture(scope="session")
 def authority() -> trustme.CA:
     return trustme.CA()
+
+
+@pytest.fixture
+def trusting(authority: trustme.CA) -> ssl.SSLContext:
+    """A client's context that trusts the servers of these tests."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
 
 
 @pytest.fixture(scope="session")

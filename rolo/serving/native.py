@@ -1,0 +1,121 @@
+"""The native server: HTTP/1.1 and websockets straight on asyncio, without ASGI between."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import socket
+import ssl as ssl_module
+import typing as t
+
+from rolo.bridge.native import Handler, Hub, NativeSettings
+from rolo.bridge.native_exchange import CAPABILITIES
+from rolo.serving.base import App, AsgiApp, Fitted, LoopAdapter, Settings
+from rolo.serving.loop import Lifetime
+from rolo.serving.sockets import BACKLOG
+
+__all__ = ["NativeAdapter", "NativeServer", "start"]
+
+_TLS_HANDSHAKE_TIMEOUT = 10.0
+
+
+class NativeServer:
+    """A listening native server. Whoever started it closes it, on the same loop."""
+
+    def __init__(self, server: asyncio.Server, hub: Hub) -> None:
+        self._server = server
+        self.hub = hub
+
+    @property
+    def sockets(self) -> tuple[t.Any, ...]:
+        """The listening sockets; empty once closed."""
+        return tuple(self._server.sockets)
+
+    async def close(self, grace: float | None = 5.0) -> None:
+        """Stop accepting, let running exchanges finish, then break off what is left.
+
+        :param grace: seconds for running exchanges; ``None`` waits for them for ever
+        """
+        self._server.close()
+        await self.hub.shutdown(grace)
+
+
+async def start(
+    handler: Handler,
+    *,
+    host: str | None = "127.0.0.1",
+    port: int = 0,
+    sock: socket.socket | None = None,
+    uds: str | None = None,
+    ssl: ssl_module.SSLContext | None = None,
+    settings: NativeSettings | None = None,
+) -> NativeServer:
+    """Serve ``handler`` on the running loop; returns when connections are accepted.
+
+    :param handler: a :class:`rolo.bridge.engine.Bridge`, or anything of its shape
+    :param host: address to listen on; ``None`` for all
+    :param port: 0 lets the system choose
+    :param sock: a bound socket to use instead; closed with the server
+    :param uds: path of a UNIX socket to make and listen on instead
+    :param ssl: server context; its ALPN should offer ``http/1.1`` only
+    :raises OSError: the address cannot be had
+    """
+    loop = asyncio.get_running_loop()
+    hub = Hub(handler, settings, scheme="https" if ssl is not None else "http")
+    tls: dict[str, t.Any] = {}
+    if ssl is not None:
+        tls = {"ssl": ssl, "ssl_handshake_timeout": _TLS_HANDSHAKE_TIMEOUT}
+    try:
+        if uds is not None:
+            server = await loop.create_unix_server(hub.connection, uds, backlog=BACKLOG, **tls)
+        elif sock is not None and sock.family not in (socket.AF_INET, socket.AF_INET6):
+            server = await loop.create_unix_server(
+                hub.connection, sock=sock, backlog=BACKLOG, **tls
+            )
+        elif sock is not None:
+            server = await loop.create_server(hub.connection, sock=sock, backlog=BACKLOG, **tls)
+        else:
+            server = await loop.create_server(
+                hub.connection, host, port, backlog=BACKLOG, reuse_address=True, **tls
+            )
+    except BaseException:
+        await hub.shutdown(0)
+        raise
+    return NativeServer(server, hub)
+
+
+class NativeAdapter(LoopAdapter):
+    """Serves gateways only: what it hands over is an exchange, not an ASGI call.
+
+    Options are the fields of :class:`~rolo.bridge.native.NativeSettings`.
+    """
+
+    name = "native"
+    protocols = frozenset({"http/1.1", "websocket", "tls"})
+    capabilities = CAPABILITIES
+
+    def available(self) -> str | None:
+        return None
+
+    def fit_app(self, app: App, *, threads: int | None) -> Fitted:
+        raise TypeError("the native server serves gateways and routers, not ASGI or WSGI apps")
+
+    async def run(self, app: AsgiApp, settings: Settings, lifetime: Lifetime) -> None:
+        bridge: Handler = app.bridge  # type: ignore[attr-defined]
+        options = {"access_log": settings.access_log, **settings.options}
+        _check_options(options)
+        server = await start(
+            bridge,
+            sock=settings.sock,
+            ssl=None if settings.tls is None else settings.tls.context(),
+            settings=NativeSettings(**options),
+        )
+        lifetime.ready()
+        await server.close(await lifetime.stopping())
+
+
+def _check_options(options: t.Mapping[str, t.Any]) -> None:
+    known = {field.name for field in dataclasses.fields(NativeSettings)}
+    for name in options:
+        if name not in known:
+            raise TypeError(f"unknown option {name!r}; known are {', '.join(sorted(known))}")

@@ -1,0 +1,78 @@
+"""Which server is taken, and how it is refused."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+import typing as t
+
+import pytest
+from serving_support import App, hello
+
+from rolo.serving import SERVERS, ServerUnavailable, choose, serve
+from rolo.serving.base import is_asgi
+
+
+def available(name: str, reason: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(SERVERS[name]), "available", lambda self: reason)
+
+
+def test_auto_takes_the_first_that_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SERVERS:
+        available(name, None, monkeypatch)
+    first = next(iter(SERVERS))
+    assert choose("auto").name == first
+    available(first, "not here", monkeypatch)
+    assert choose("auto").name != first
+
+
+def test_auto_takes_only_what_can_do_what_is_needed() -> None:
+    assert choose("auto", ["h2"]).name == "hypercorn"
+    with pytest.raises(ServerUnavailable, match="no installed server speaks h3"):
+        choose("auto", ["h3"])
+
+
+def test_a_missing_server_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    available("uvicorn", "uvicorn is not installed", monkeypatch)
+    with pytest.raises(ServerUnavailable) as info:
+        serve(App(http=hello), server="uvicorn")
+    assert str(info.value) == "uvicorn is not installed: pip install rolo[fast]"
+
+
+def test_a_server_that_lacks_something_says_what() -> None:
+    pytest.importorskip("uvicorn")
+    with pytest.raises(ServerUnavailable, match="uvicorn does not speak h2"):
+        choose("uvicorn", ["h2"])
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"unknown server 'apache': choose auto, .*hypercorn"):
+        choose("apache")
+
+
+def test_every_adapter_answers_to_its_name() -> None:
+    for name, adapter in SERVERS.items():
+        assert adapter.name == name
+        assert "http/1.1" in adapter.protocols
+
+
+def test_asgi_and_wsgi_are_told_apart() -> None:
+    async def asgi(scope: t.Any, receive: t.Any, send: t.Any) -> None: ...
+
+    def wsgi(environ: t.Any, start_response: t.Any) -> t.Any: ...
+
+    assert is_asgi(asgi)
+    assert is_asgi(App())
+    assert is_asgi(functools.partial(asgi))
+    assert not is_asgi(wsgi)
+    assert not is_asgi(functools.partial(wsgi))
+
+
+def test_importing_it_imports_no_server() -> None:
+    program = """
+import sys, rolo.serving
+servers = {"uvicorn", "hypercorn", "granian"} & set(sys.modules)
+assert not servers, servers
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
