@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import functools
 import typing as t
 
 from rolo.asgi.environ import Scope, head_from_scope
@@ -272,13 +273,22 @@ class AsgiHttpDownstream(_Watched):
 
 
 def capabilities_of(scope: Scope) -> Capabilities:
-    """Return what the server that made ``scope`` says that it can do."""
+    """Return what the server that made ``scope`` can do: by its word if an adapter of ours
+    runs it, else by the extensions it names."""
+    state = scope.get("state")
+    if state is not None:
+        known = state.get("rolo.capabilities")
+        if known is not None:
+            return t.cast(Capabilities, known)
     extensions = scope.get("extensions") or {}
-    return Capabilities(
-        interim="http.response.early_hint" in extensions,
-        trailers=False,
-        denial="websocket.http.response" in extensions,
+    return _extensions_as_capabilities(
+        "http.response.early_hint" in extensions, "websocket.http.response" in extensions
     )
+
+
+@functools.cache
+def _extensions_as_capabilities(interim: bool, denial: bool) -> Capabilities:
+    return Capabilities(interim=interim, denial=denial)
 
 
 async def _end(task: asyncio.Task[t.Any]) -> None:

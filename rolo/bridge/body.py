@@ -108,13 +108,11 @@ class RequestBody:
         return piece
 
     def whole_nowait(self) -> bytes | None:
-        """Return the whole body if all of it is here already and no handler has read any
-        of it, else ``None``."""
+        """Return the whole body, without using it up, if all of it is here already and no
+        handler has read any of it, else ``None``."""
         if not self._ended or self._read:
             return None
-        whole = b"".join(self._ahead)
-        self._ahead.clear()
-        return whole
+        return b"".join(self._ahead)
 
     @property
     def trailers(self) -> RawHeaders:

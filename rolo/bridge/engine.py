@@ -22,7 +22,7 @@ from rolo.bridge.portal import Home, Portal
 from rolo.bridge.request import BridgeRequest
 from rolo.bridge.websocket import PortalWebSocketAdapter, websocket_environ
 from rolo.bridge.workers import WorkerPool, Workers
-from rolo.errors import ClientDisconnected, RoloError
+from rolo.errors import ClientDisconnected, RoloError, UnusableMethod
 from rolo.forwarded import LazyResponse
 from rolo.request import Request
 from rolo.response import Response
@@ -34,6 +34,8 @@ LOG = logging.getLogger(__name__)
 Mode = t.Literal["threads", "loop"]
 
 _PREFETCH = 64 * 1024
+
+WEBSOCKET = "WEBSOCKET"
 
 DEFAULT_THREADS = 64
 DEFAULT_WEBSOCKET_THREADS = 256
@@ -135,6 +137,9 @@ class Bridge:
 
     async def _decide(self, request: BridgeRequest) -> Response:
         """Run the gateway; errors that escape it become a 500."""
+        if request.method == WEBSOCKET:
+            # The name under which websocket handshakes are routed; nobody else may use it.
+            return error_response(UnusableMethod("the method WEBSOCKET is not for requests"))
         response = LazyResponse()
         try:
             if self.mode == "loop":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import typing as t
 
@@ -16,6 +15,22 @@ from rolo.request import Request
 
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+
+
+class lazy:
+    """Computes an attribute at its first use; ``functools.cached_property`` without the
+    lock that it takes on Python 3.11."""
+
+    def __init__(self, compute: t.Callable[[t.Any], t.Any]) -> None:
+        self._compute = compute
+        self._name = compute.__name__
+        self.__doc__ = compute.__doc__
+
+    def __get__(self, instance: t.Any, owner: t.Any = None) -> t.Any:
+        if instance is None:
+            return self
+        value = instance.__dict__[self._name] = self._compute(instance)
+        return value
 
 
 class BridgeRequest(Request):
@@ -34,8 +49,8 @@ class BridgeRequest(Request):
         self.body = body
         self.portal = portal
 
-    @functools.cached_property
-    def environ(self) -> WSGIEnvironment:  # type: ignore[override]
+    @lazy
+    def environ(self) -> WSGIEnvironment:
         environ = wsgi_environ(self.head)
         environ["wsgi.input"] = io.BytesIO() if self.body.is_empty else RequestStream(self.body)
         environ["wsgi.input_terminated"] = True
@@ -43,8 +58,8 @@ class BridgeRequest(Request):
         environ["werkzeug.request"] = self
         return environ
 
-    @functools.cached_property
-    def headers(self) -> Headers:  # type: ignore[override]
+    @lazy
+    def headers(self) -> Headers:
         return Headers(
             [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.head.headers]
         )
@@ -58,29 +73,29 @@ class BridgeRequest(Request):
             (name.encode("latin-1"), str(value).encode("latin-1")) for name, value in self.headers
         ]
 
-    @functools.cached_property
-    def scheme(self) -> str:  # type: ignore[override]
+    @lazy
+    def scheme(self) -> str:
         return self.head.scheme
 
-    @functools.cached_property
-    def server(self) -> tuple[str, int | None] | None:  # type: ignore[override]
+    @lazy
+    def server(self) -> tuple[str, int | None] | None:
         return self.head.server
 
-    @functools.cached_property
-    def root_path(self) -> str:  # type: ignore[override]
+    @lazy
+    def root_path(self) -> str:
         return self.head.root_path.rstrip("/")
 
-    @functools.cached_property
-    def path(self) -> str:  # type: ignore[override]
+    @lazy
+    def path(self) -> str:
         path = self.head.path
         if self.head.root_path and path.startswith(self.head.root_path):
             path = path[len(self.head.root_path) :]
         return "/" + path.lstrip("/")
 
-    @functools.cached_property
-    def query_string(self) -> bytes:  # type: ignore[override]
+    @lazy
+    def query_string(self) -> bytes:
         return self.head.query
 
-    @functools.cached_property
-    def remote_addr(self) -> str | None:  # type: ignore[override]
+    @lazy
+    def remote_addr(self) -> str | None:
         return self.head.client[0] if self.head.client else None

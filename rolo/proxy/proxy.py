@@ -137,8 +137,9 @@ def request_for_client(outgoing: OutgoingRequest, request: Request) -> Request:
     headers = Headers(
         [(name.decode("latin-1"), value.decode("latin-1")) for name, value in outgoing.headers]
     )
-    body = b"" if outgoing.body is None else restore_payload(request)
+    body = b""
     if outgoing.body is not None:
+        body = outgoing.body if isinstance(outgoing.body, bytes) else restore_payload(request)
         headers.setdefault("Content-Length", str(len(body)))
     return Request(
         method=outgoing.method,

@@ -294,3 +294,7 @@ def test_the_raw_target_is_seen_by_the_handler(start):
         response.data = context.request.environ["RAW_URI"]
 
     assert fetch(start(handler).url, "/a%2Fb//c/?x=%20y").body == b"/a%2Fb//c/?x=%20y"
+
+
+def test_the_method_name_of_websockets_is_refused(start):
+    assert fetch(start(echo).url, method="WEBSOCKET").status in (400, 501)
