@@ -27,6 +27,7 @@ from rolo.serving.base import (
     ServerTls,
     ServerUnavailable,
     Settings,
+    is_asgi,
 )
 from rolo.serving.lifespan import LifespanError
 from rolo.serving.sockets import listen
@@ -80,12 +81,14 @@ SERVERS = Registry(
 )
 
 
-def choose(server: str = "auto", needs: t.Iterable[str] = ()) -> Adapter:
+def choose(server: str = "auto", needs: t.Iterable[str] = (), app: str = "gateway") -> Adapter:
     """Return the adapter for ``server``.
 
     :param server: a name, or ``"auto"`` for the fastest installed server that speaks
         all of ``needs``
     :param needs: of ``http/1.1``, ``h2``, ``h2c``, ``websocket``, ``tls``
+    :param app: what it is to carry, ``"gateway"``, ``"asgi"`` or ``"wsgi"``; only ``"auto"``
+        looks at it
     :raises ServerUnavailable: it is not installed, or does not speak what is needed
     :raises ValueError: there is no server of that name
     """
@@ -93,7 +96,8 @@ def choose(server: str = "auto", needs: t.Iterable[str] = ()) -> Adapter:
     if server == "auto":
         for name in SERVERS:
             adapter = SERVERS[name]
-            if wanted <= adapter.protocols and adapter.available() is None:
+            fits = wanted <= adapter.protocols and app in adapter.apps
+            if fits and adapter.available() is None:
                 return adapter
         raise ServerUnavailable(f"no installed server speaks {', '.join(sorted(wanted))}")
     if server not in SERVERS:
@@ -187,7 +191,7 @@ def _fit(
             needs = needs | {"websocket"}
         adapter = choose(server, needs)
         return adapter, adapter.fit_gateway(app, mode=mode, threads=threads)
-    adapter = choose(server, needs)
+    adapter = choose(server, needs, "asgi" if is_asgi(app) else "wsgi")
     return adapter, adapter.fit_app(app, threads=threads)
 
 

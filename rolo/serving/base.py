@@ -147,6 +147,8 @@ class Adapter(abc.ABC):
     capabilities: t.ClassVar[Capabilities]
     protocols: t.ClassVar[frozenset[str]]
     """Of ``http/1.1``, ``h2`` (over TLS), ``h2c`` (prior knowledge), ``websocket``, ``tls``."""
+    apps: t.ClassVar[frozenset[str]] = frozenset({"gateway", "asgi", "wsgi"})
+    """The kinds of application it carries."""
     extra: t.ClassVar[str | None] = None
     """The extra of rolo that installs the server; ``None`` if rolo always brings it."""
 

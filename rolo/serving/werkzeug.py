@@ -39,6 +39,7 @@ class WerkzeugAdapter(Adapter):
 
     name = "werkzeug"
     protocols = frozenset({"http/1.1", "tls"})
+    apps = frozenset({"gateway", "wsgi"})
     capabilities = Capabilities(reason=True)
 
     def available(self) -> str | None:

@@ -33,6 +33,14 @@ def test_auto_takes_only_what_can_do_what_is_needed() -> None:
         choose("auto", ["h3"])
 
 
+def test_auto_takes_only_what_carries_the_application(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SERVERS:
+        available(name, None if name == "werkzeug" else "not here", monkeypatch)
+    assert choose("auto", app="wsgi").name == "werkzeug"
+    with pytest.raises(ServerUnavailable):
+        choose("auto", app="asgi")
+
+
 def test_a_missing_server_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     available("uvicorn", "uvicorn is not installed", monkeypatch)
     with pytest.raises(ServerUnavailable) as info:
