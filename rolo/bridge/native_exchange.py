@@ -118,7 +118,7 @@ class NativeExchange:
 
     @property
     def request_trailers(self) -> RawHeaders:
-        return [] if self._decoder is None else self._decoder.trailers
+        return [] if self._decoder is None or self._pieces else self._decoder.trailers
 
     async def receive_body(self) -> bytes:
         while True:
