@@ -13,33 +13,12 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 if t.TYPE_CHECKING:
     from types import ModuleType
 
-RawHead = tuple[int, bytes, list[tuple[bytes, bytes]]]
-"""Status, reason phrase and header pairs."""
-
 # What goes with a body when the body goes.
 _BODY_FIELDS = ("Content-Type", "Content-Length", "Transfer-Encoding", "Content-Encoding")
 
 
 class Response(WerkzeugResponse):
     """A werkzeug response. ``status_code = 0`` is allowed and means *not decided yet*."""
-
-    _raw_head: tuple[RawHead, str, list[tuple[str, str]]] | None = None
-
-    @property
-    def upstream_head(self) -> RawHead | None:
-        """The head that an upstream sent, byte for byte; ``None`` for a response of our
-        own, and as soon as status or headers are no longer those that came."""
-        if self._raw_head is None:
-            return None
-        head, status, headers = self._raw_head
-        if self.status != status or list(self.headers) != headers:
-            return None
-        return head
-
-    @upstream_head.setter
-    def upstream_head(self, head: RawHead | None) -> None:
-        # Set it last: it holds for the status and the headers of this moment.
-        self._raw_head = None if head is None else (head, self.status, list(self.headers))
 
     def update_from(self, other: WerkzeugResponse) -> None:
         """Become what ``other`` is: its status, its body, its header fields (repeats and
@@ -50,7 +29,6 @@ class Response(WerkzeugResponse):
         """
         if other is self:
             return
-        head = getattr(other, "upstream_head", None)
         fields = list(other.headers)
         for name in (*_BODY_FIELDS, *other.headers.keys()):
             self.headers.remove(name)
@@ -60,8 +38,6 @@ class Response(WerkzeugResponse):
         self.response = other.response
         self.direct_passthrough = other.direct_passthrough
         self.call_on_close(partial(_run_close_callbacks, other))
-        # Fields of ours among them make the head ours.
-        self.upstream_head = head if head and list(self.headers) == fields else None
 
     def set_json(self, doc: t.Any, cls: type[json.JSONEncoder] | None = None) -> None:
         """Make ``doc`` the body, as JSON written by the encoder ``cls``."""

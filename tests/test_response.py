@@ -117,29 +117,6 @@ def test_update_from_itself_changes_nothing():
     assert response.headers["A"] == "1"
 
 
-def test_upstream_head_holds_until_something_changes():
-    head = (200, b"Fine", [(b"X-a", b"1")])
-    response = Response()
-    response.headers.clear()
-    response.headers.add("X-a", "1")
-    response.upstream_head = head
-    outer = Response()
-    outer.update_from(response)
-    assert outer.upstream_head is head
-    outer.headers["More"] = "1"
-    assert outer.upstream_head is None
-    response.status_code = 201
-    assert response.upstream_head is None
-
-
-def test_upstream_head_is_ours_if_the_response_had_fields_before():
-    response = Response()
-    response.upstream_head = (200, b"OK", [])
-    outer = Response(headers={"Mine": "1"})
-    outer.update_from(response)
-    assert outer.upstream_head is None
-
-
 def test_resource_of_a_package():
     response = Response.for_resource(rolo, "errors.py", status=201, headers={"x": "y"})
     try:
