@@ -32,7 +32,7 @@ class ThreadedOrigin:
         self._script = None
         self._only = None
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = "http://127.0.0.1:%d" % self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._open = set()
         self._threads = []
         self._closed = False

@@ -64,6 +64,8 @@ class _Watched:
 
     __slots__ = ("_on_gone", "_watch", "gone")
 
+    capabilities: Capabilities
+
     def __init__(self) -> None:
         self.gone = False
         self._on_gone: t.Callable[[], None] | None = None
@@ -77,6 +79,12 @@ class _Watched:
     def start_watch(self) -> bool:
         """Start watching; False if that cannot be done now and should be tried again."""
         raise NotImplementedError
+
+    def _names_as_sent(self, headers: RawHeaders) -> RawHeaders:
+        # The specification asks for lower-case names; servers on HTTP/2 insist.
+        if self.capabilities.header_case:
+            return headers
+        return [(name.lower(), value) for name, value in headers]
 
     def leave(self) -> None:
         """Note that the client has left."""
@@ -230,7 +238,7 @@ class AsgiHttpDownstream(_Watched):
             await self._send({"type": "http.response.early_hint", "links": links})
 
     async def send_head(self, status: int, reason: bytes, headers: RawHeaders) -> None:
-        await self._start(status, headers)
+        await self._start(status, reason, headers)
         # Some servers hold the head back until a body event comes.
         await self._body(b"", True)
 
@@ -243,16 +251,21 @@ class AsgiHttpDownstream(_Watched):
     async def send_complete(
         self, status: int, reason: bytes, headers: RawHeaders, body: bytes
     ) -> None:
-        await self._start(status, headers)
+        await self._start(status, reason, headers)
         await self._body(body, False)
 
     def abort(self, error: BaseException | None = None) -> None:
         self.aborted = error or ClientDisconnected("the answer was broken off")
 
-    async def _start(self, status: int, headers: RawHeaders) -> None:
-        # The specification asks for lower-case names; servers on HTTP/2 insist.
-        lowered = [(name.lower(), value) for name, value in headers]
-        await self._send({"type": "http.response.start", "status": status, "headers": lowered})
+    async def _start(self, status: int, reason: bytes, headers: RawHeaders) -> None:
+        event: Event = {
+            "type": "http.response.start",
+            "status": status,
+            "headers": self._names_as_sent(headers),
+        }
+        if reason and self.capabilities.reason:
+            event["reason"] = reason
+        await self._send(event)
 
     async def _body(self, chunk: bytes, more: bool) -> None:
         if self.gone:
@@ -385,9 +398,12 @@ class AsgiWebSocketDownstream(_Watched):
 
     async def accept(self, subprotocol: str | None, headers: RawHeaders) -> None:
         self._accepted = True
-        lowered = [(name.lower(), value) for name, value in headers]
         await self.send_event(
-            {"type": "websocket.accept", "subprotocol": subprotocol, "headers": lowered}
+            {
+                "type": "websocket.accept",
+                "subprotocol": subprotocol,
+                "headers": self._names_as_sent(headers),
+            }
         )
 
     async def reject(self, status: int, reason: bytes, headers: RawHeaders, body: bytes) -> None:
@@ -395,9 +411,12 @@ class AsgiWebSocketDownstream(_Watched):
             # All that plain ASGI can say is "no", which servers turn into 403.
             await self.send_event({"type": "websocket.close", "code": 1000, "reason": ""})
             return
-        lowered = [(name.lower(), value) for name, value in headers]
         await self.send_event(
-            {"type": "websocket.http.response.start", "status": status, "headers": lowered}
+            {
+                "type": "websocket.http.response.start",
+                "status": status,
+                "headers": self._names_as_sent(headers),
+            }
         )
         await self.send_event(
             {"type": "websocket.http.response.body", "body": body, "more_body": False}
@@ -425,8 +444,7 @@ class AsgiWebSocketDownstream(_Watched):
     async def close(self, code: int | None, reason: str) -> None:
         if self._closed is None and not self._close_sent:
             self._close_sent = True
-            event = {"type": "websocket.close", "code": 1000 if code is None else code}
-            await self.send_event({**event, "reason": reason})
+            await self.send_event({"type": "websocket.close", "code": code, "reason": reason})
 
     async def wait_closed(self, timeout: float) -> None:
         """After a close of ours, wait for the client's close frame, at most ``timeout``
