@@ -57,7 +57,7 @@ class LazyResponse(Response):
 
     def update_from(self, other: t.Any) -> None:
         answer = other.untouched_answer if isinstance(other, LazyResponse) else None
-        if answer is not None:
+        if answer is not None and not self._built:
             self.hold(answer)
             return
         self._build()

@@ -27,6 +27,10 @@ def head_from_scope(scope: Scope) -> RequestHead:
     # The specification keeps the query out of raw_path; some servers leave it in.
     raw_path = raw_path.partition(b"?")[0]
     headers = scope["headers"]
+    offered = scope.get("subprotocols")
+    if offered and not any(name.lower() == b"sec-websocket-protocol" for name, _ in headers):
+        # Some servers take the field out once they have parsed it.
+        headers = [*headers, (b"sec-websocket-protocol", ", ".join(offered).encode("latin-1"))]
     return RequestHead(
         method=scope.get("method", "GET"),
         target=b"%b?%b" % (raw_path, query) if query else raw_path,

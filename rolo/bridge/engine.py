@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import logging
 import threading
 import typing as t
@@ -93,13 +94,17 @@ class Bridge:
 
     async def aclose(self) -> None:
         """Close what this bridge holds on the running loop: upstream connections, timers."""
-        home = self._homes.pop(asyncio.get_running_loop(), None)
+        home = self._homes.get(asyncio.get_running_loop())
         if home is not None:
             await home.close()
 
     def close(self, timeout: float | None = 5.0) -> None:
         """End the worker threads, waiting ``timeout`` seconds for handlers that still run
-        (``None``: for as long as they take). No exchange may be started afterwards."""
+        (``None``: for as long as they take). Call it when the loop has stopped; handlers that
+        wait for it get :class:`NoPortalError`. No exchange may be started afterwards."""
+        homes, self._homes = self._homes, {}
+        for home in homes.values():
+            home.abandon()
         self.workers.shutdown(timeout=timeout)
         self.websocket_workers.shutdown(timeout=timeout)
 
@@ -215,7 +220,11 @@ class Bridge:
             )
             return
         try:
-            await downstream.send_head(outcome.status, outcome.reason, outcome.headers)
+            try:
+                await downstream.send_head(outcome.status, outcome.reason, outcome.headers)
+            except BaseException:
+                await self._close_unsent(outcome, portal)
+                raise
             await self._send_body(outcome, portal, downstream)
             await downstream.end()
         except Exception as exc:
@@ -251,6 +260,15 @@ class Bridge:
         finally:
             puller.close()
 
+    async def _close_unsent(self, outcome: send.Outcome, portal: Portal) -> None:
+        """Close a body of which nothing was sent, where its code may run."""
+        if outcome.iterable is None:
+            outcome.close()
+        elif self.mode == "loop":
+            await portal.run_in_greenlet(outcome.close)
+        else:
+            self.workers.run(functools.partial(portal.run_in_context, outcome.close))
+
     # -- websockets
 
     async def handle_websocket(self, downstream: WebSocketDownstream) -> None:
@@ -265,6 +283,9 @@ class Bridge:
                 await portal.run_in_greenlet(self._accept, request, portal)
             else:
                 await self._accept_on_thread(request, portal, downstream)
+            if request.is_upgraded():
+                # A handler that returned has no more use for its websocket.
+                await downstream.close(1000, "")
         except (ClientDisconnected, WebSocketDisconnectedError):
             LOG.debug("websocket client left: %r", downstream.head.target)
         except asyncio.CancelledError as exc:

@@ -9,6 +9,7 @@ cannot tell the difference, and that is the point.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import threading
 import typing as t
@@ -76,6 +77,8 @@ class Home:
         self._resources: dict[t.Any, t.Any] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._idle: list[HandlerGreenlet] = []
+        self.parked: set[_Parked] = set()
+        """Threads that wait for this loop."""
 
     def resource(self, key: t.Hashable, create: t.Callable[[], T]) -> T:
         """Return what ``create`` made for ``key`` on this loop, making it at first use.
@@ -112,6 +115,11 @@ class Home:
             await resource.close()
         while self._idle:
             self._idle.pop().throw(greenlet.GreenletExit)
+
+    def abandon(self) -> None:
+        """Release the threads that still wait for the loop, which has stopped. Any thread."""
+        for parked in list(self.parked):
+            parked.release()
 
     def take_greenlet(self) -> HandlerGreenlet:
         """Return an idle greenlet. The loop's thread only."""
@@ -188,9 +196,13 @@ class Portal:
             coroutine.close()
             raise NoPortalError("the event loop of this exchange is closed")
         parked = _Parked(self, coroutine, contextvars.copy_context())
-        self.loop.call_soon_threadsafe(parked.start)
-        parked.event.acquire()
-        return t.cast(T, parked.result())
+        self.home.parked.add(parked)
+        try:
+            self.loop.call_soon_threadsafe(parked.start)
+            parked.event.acquire()
+            return t.cast(T, parked.result())
+        finally:
+            self.home.parked.discard(parked)
 
     async def run_in_greenlet(self, function: t.Callable[..., T], *args: t.Any) -> T:
         """Run ``function`` in a greenlet on the loop, awaiting what it hands to
@@ -278,13 +290,21 @@ class _Parked:
     def start(self) -> None:
         self.task = self.portal.loop.create_task(self.coroutine, context=self.context)
         self.portal.track(self.task)
-        self.task.add_done_callback(lambda _: self.event.release())
+        self.task.add_done_callback(lambda _: self.release())
+
+    def release(self) -> None:
+        """Let the thread go on."""
+        with contextlib.suppress(RuntimeError):  # it was released before
+            self.event.release()
 
     def result(self) -> t.Any:
-        assert self.task is not None
+        stopped = "the event loop stopped while a handler waited for it"
+        if self.task is None or not self.task.done():
+            self.coroutine.close()
+            raise NoPortalError(stopped)
         try:
             return self.task.result()
         except asyncio.CancelledError:
             if self.portal.gone:
                 raise ClientDisconnected("the client left") from None
-            raise NoPortalError("the event loop stopped while a handler waited for it") from None
+            raise NoPortalError(stopped) from None
