@@ -199,7 +199,6 @@ class Connection(asyncio.Protocol):
     # --- asyncio's side -----------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self.transport = t.cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=self.settings.buffer)
         peer = transport.get_extra_info("peername")
@@ -212,7 +211,7 @@ class Connection(asyncio.Protocol):
             self._server = (local, None)
         hub = self.hub
         hub.connections.add(self)
-        self._set_deadline(self.settings.head_timeout)
+        self.set_deadline(self.settings.head_timeout)
         limit = self.settings.max_connections
         if hub.draining or (limit is not None and len(hub.connections) > limit):
             self.refuse(TooManyExchanges("too many connections"))
@@ -232,7 +231,7 @@ class Connection(asyncio.Protocol):
         # A client that stops sending counts as gone, as for nginx and Go: one that merely
         # half-closes cannot be told from one that has left.
         self._lose()
-        self._set_deadline(self.settings.linger_timeout)
+        self.set_deadline(self.settings.linger_timeout)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -300,7 +299,7 @@ class Connection(asyncio.Protocol):
         if self.hub.draining:
             self.close()
             return
-        self._set_deadline(self.settings.keep_alive_timeout)
+        self.set_deadline(self.settings.keep_alive_timeout)
         self.resume_reading()
         if self._buffer:
             self._read_head()
@@ -311,7 +310,7 @@ class Connection(asyncio.Protocol):
             self.linger()
             return
         self._consumer = _Lingering(self, None)
-        self._set_deadline(self.settings.linger_timeout)
+        self.set_deadline(self.settings.linger_timeout)
         self.transport.close()
 
     def linger(self) -> None:
@@ -319,7 +318,7 @@ class Connection(asyncio.Protocol):
         would reset the connection, and the answer with it (RFC 9112 section 9.6)."""
         self._buffer = b""
         self._consumer = _Lingering(self, self.settings.drain_limit * 16)
-        self._set_deadline(self.settings.linger_timeout)
+        self.set_deadline(self.settings.linger_timeout)
         self.resume_reading()
         if not self.transport.is_closing() and self.transport.can_write_eof():
             self.transport.write_eof()
@@ -335,7 +334,7 @@ class Connection(asyncio.Protocol):
             return
         if not reset:
             self._consumer = _Lingering(self, None)
-            self._set_deadline(self.settings.linger_timeout)
+            self.set_deadline(self.settings.linger_timeout)
             self.transport.close()
             return
         sock = self.transport.get_extra_info("socket")
@@ -385,12 +384,9 @@ class Connection(asyncio.Protocol):
         except (OSError, AttributeError):
             return False
 
-    def _set_deadline(self, seconds: float | None) -> None:
-        self.deadline = None if seconds is None else self.hub.loop.time() + seconds
-
     def set_deadline(self, seconds: float | None) -> None:
-        """Abort unless something happens within ``seconds``; ``None`` for no such limit."""
-        self._set_deadline(seconds)
+        """Act (close, answer 408 or abort) unless the state changes within ``seconds``."""
+        self.deadline = None if seconds is None else self.hub.loop.time() + seconds
 
     def drain_out(self) -> None:
         """The server stops: close if idle, else as soon as the exchange is over."""
@@ -431,7 +427,7 @@ class Connection(asyncio.Protocol):
             self.refuse(BadRequest("not HTTP"))  # most likely TLS on a plain port
         else:
             if not self._scanned:
-                self._set_deadline(self.settings.head_timeout)
+                self.set_deadline(self.settings.head_timeout)
             self._scanned = len(buffer)
             self._buffer = bytearray(buffer) if isinstance(buffer, bytes) else buffer
 
