@@ -1,6 +1,7 @@
 """The command line without a server: what is refused, and how it is said."""
 
 import argparse
+import contextlib
 import logging
 import socket
 import subprocess
@@ -13,8 +14,10 @@ from rolo._version import __version__
 from rolo.cli import main
 from rolo.cli.access_log import AccessLog
 from rolo.cli.arguments import Address, address, count, parse, seconds
+from rolo.cli.run import proxy_handler
 from rolo.forwarded import LazyResponse, UpstreamAnswer
 from rolo.gateway import Gateway
+from rolo.proxy import ForwardedPolicy
 
 
 def error_line(capsys):
@@ -67,6 +70,26 @@ def test_defaults():
     assert args.preserve_host
     assert args.access_log
     assert (args.connect_timeout, args.response_timeout, args.idle_timeout) == (10, 60, 300)
+
+
+def test_options_of_the_forwarded_fields_make_one_policy():
+    args = parse(["proxy", "http://localhost:3000"])
+    with contextlib.closing(proxy_handler(args)) as handler:
+        assert handler.proxy.forwarded == ForwardedPolicy()
+    options = ["--forwarded", "replace", "--forwarded-header", "--via", "edge-1"]
+    options += ["--trusted-proxies", "10.0.0.0/8, 192.168.1.7,fd00::/8"]
+    with contextlib.closing(proxy_handler(parse(["proxy", "http://x", *options]))) as handler:
+        assert handler.proxy.forwarded == ForwardedPolicy.trusting(
+            "10.0.0.0/8", "192.168.1.7/32", "fd00::/8", mode="replace", forwarded=True, via="edge-1"
+        )
+
+
+@pytest.mark.parametrize("option", ["--trusted-proxies=here", "--via=a b", "--via=a,b", "--via="])
+def test_options_of_the_forwarded_fields_that_make_no_sense(option, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse(["proxy", "http://x", option])
+    assert stop.value.code == 2
+    assert option.partition("=")[0] in error_line(capsys)
 
 
 def test_quiet_has_no_access_log_unless_asked_for():

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import math
+import re
 import typing as t
 
 from rolo._version import __version__
+
+if t.TYPE_CHECKING:
+    from rolo.proxy.headers import Network
 
 SERVERS = ("auto", "native", "hypercorn", "uvicorn", "granian")
 
@@ -60,6 +65,7 @@ def _add_forwarding(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="forward the client's Host instead of the upstream's (default: yes)",
     )
+    _add_forwarded(parser)
     for name, default, what in (
         ("connect", 10.0, "to connect"),
         ("response", 60.0, "from the end of a request to the head of its answer"),
@@ -72,6 +78,31 @@ def _add_forwarding(parser: argparse.ArgumentParser) -> None:
             metavar="S",
             help=f"seconds {what}, or 'none' (default: {default:g})",
         )
+
+
+def _add_forwarded(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--forwarded",
+        choices=("append", "replace", "off"),
+        default="append",
+        help="X-Forwarded-* fields: append to what the client says, replace it, or leave "
+        "everything as it came (default: append)",
+    )
+    parser.add_argument(
+        "--trusted-proxies",
+        type=networks,
+        default=(),
+        metavar="CIDR,...",
+        help="append only to what comes from these networks, replace what others say",
+    )
+    parser.add_argument(
+        "--forwarded-header",
+        action="store_true",
+        help="write Forwarded (RFC 7239) as well",
+    )
+    parser.add_argument(
+        "--via", type=via_name, metavar="NAME", help="add this name to Via (default: no Via)"
+    )
 
 
 def _add_running(parser: argparse.ArgumentParser, *, workers: bool) -> None:
@@ -131,6 +162,30 @@ def address(text: str) -> Address:
     if not (port.isascii() and port.isdigit() and int(port) <= 65535):
         raise argparse.ArgumentTypeError(f"not HOST:PORT with a port up to 65535: {text!r}")
     return Address(host or "0.0.0.0", int(port))
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Parse networks or addresses, comma-separated.
+
+    :raises argparse.ArgumentTypeError: one of them is neither
+    """
+    found: list[Network] = []
+    for item in filter(None, (item.strip() for item in text.split(","))):
+        try:
+            found.append(ipaddress.ip_network(item, strict=False))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"not a network like 10.0.0.0/8: {item!r}") from None
+    return tuple(found)
+
+
+def via_name(text: str) -> str:
+    """Check a name for ``Via``: a host name or a pseudonym (RFC 9110 section 7.6.3).
+
+    :raises argparse.ArgumentTypeError: it cannot stand there
+    """
+    if re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(:\d+)?", text) is None:
+        raise argparse.ArgumentTypeError(f"not a name for Via: {text!r}")
+    return text
 
 
 def seconds(text: str) -> float | None:

@@ -16,6 +16,7 @@ from rolo.cli.logs import logging_to_the_terminal
 from rolo.cli.stop import StopNow, StopSignals
 from rolo.gateway.gateway import Gateway
 from rolo.proxy.handler import ProxyHandler
+from rolo.proxy.headers import ForwardedPolicy
 from rolo.proxy.messages import Timeouts
 from rolo.proxy.target import Upstream, parse_upstream
 from rolo.serving import LifespanError, RunningServer, ServerUnavailable, choose, serve
@@ -43,11 +44,9 @@ def _proxy(args: argparse.Namespace, signals: StopSignals) -> int:
     with contextlib.closing(_socket(args)) as sock:
         if args.workers > 1:
             return _supervise(args, server, sock, signals)
-        handler = ProxyHandler(
-            args.upstream, preserve_host=args.preserve_host, timeouts=_timeouts(args)
-        )
+        handler = proxy_handler(args)
         with contextlib.closing(handler):
-            running = _start(_gateway([handler], args), args, server, sock)
+            running = _start(proxy_gateway([handler], args), args, server, sock)
             _say(args, f"{_listening(sock)}, forwarding to {args.upstream} ({_how(args, server)})")
             return _run(running, signals, args)
 
@@ -70,7 +69,7 @@ def _demo(args: argparse.Namespace, signals: StopSignals) -> int:
     with contextlib.closing(_socket(args)) as sock, serve(demo_origin(), server=server) as origin:
         handler = ProxyHandler(origin.url)
         with contextlib.closing(handler):
-            gateway = _gateway([RouterHandler(local_router()), handler], args)
+            gateway = proxy_gateway([RouterHandler(local_router()), handler], args)
             running = _start(gateway, args, server, sock)
             _say(
                 args,
@@ -121,7 +120,26 @@ def _start(
         raise CommandError(error) from error
 
 
-def _gateway(handlers: list[t.Any], args: argparse.Namespace) -> Gateway:
+def proxy_handler(args: argparse.Namespace) -> ProxyHandler:
+    """Return what forwards as ``args`` say; the caller closes it.
+
+    :raises ValueError: the upstream is not a URL to forward to
+    """
+    return ProxyHandler(
+        args.upstream,
+        preserve_host=args.preserve_host,
+        timeouts=_timeouts(args),
+        forwarded=ForwardedPolicy(
+            mode=args.forwarded,
+            trusted=args.trusted_proxies,
+            forwarded=args.forwarded_header,
+            via=args.via,
+        ),
+    )
+
+
+def proxy_gateway(handlers: list[t.Any], args: argparse.Namespace) -> Gateway:
+    """Return the gateway that the commands serve: ``handlers``, and the log around them."""
     if not args.access_log:
         return Gateway(request_handlers=handlers)
     log = AccessLog()
