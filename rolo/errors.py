@@ -174,3 +174,13 @@ class NoPortalError(RoloError):
     """A blocking call was made on the event loop outside a handler that may wait."""
 
     phase = "portal"
+
+
+def describe(error: BaseException) -> str:
+    """Return what a log should say of ``error`` in one line: side, phase, what, target and
+    cause."""
+    if not isinstance(error, RoloError):
+        return repr(error)
+    cause = error.__cause__
+    because = f" [{cause!r}]" if cause is not None else ""
+    return f"{error.side} error in phase {error.phase!r}: {error}{because}"

@@ -59,7 +59,9 @@ class AsgiApplication:
             raise NotImplementedError(f"unhandled ASGI scope type {kind!r}")
 
     async def handle_http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        downstream = AsgiHttpDownstream(scope, receive, send, self._sweeper())
+        downstream = AsgiHttpDownstream(
+            scope, receive, send, self._sweeper(), spool=self.bridge.limits.buffer
+        )
         try:
             await self.bridge.handle_http(downstream)
         finally:

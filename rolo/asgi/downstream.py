@@ -16,7 +16,14 @@ Event = t.MutableMapping[str, t.Any]
 Receive = t.Callable[[], t.Awaitable[Event]]
 Send = t.Callable[[Event], t.Awaitable[None]]
 
-_SPOOL = 64 * 1024
+DEFAULT_SPOOL = 64 * 1024
+_CONNECTION_FIELDS = (
+    b"connection",
+    b"keep-alive",
+    b"proxy-connection",
+    b"transfer-encoding",
+    b"upgrade",
+)
 _BODY_FIELDS = (b"content-length", b"transfer-encoding")
 
 
@@ -65,6 +72,7 @@ class _Watched:
     __slots__ = ("_on_gone", "_watch", "gone")
 
     capabilities: Capabilities
+    head: RequestHead
 
     def __init__(self) -> None:
         self.gone = False
@@ -84,7 +92,11 @@ class _Watched:
         # The specification asks for lower-case names; servers on HTTP/2 insist.
         if self.capabilities.header_case:
             return headers
-        return [(name.lower(), value) for name, value in headers]
+        lowered = [(name.lower(), value) for name, value in headers]
+        if self.head.http_version[0] == "1":
+            return lowered
+        # RFC 9113 section 8.2.2: there is no such thing.
+        return [field for field in lowered if field[0] not in _CONNECTION_FIELDS]
 
     def leave(self) -> None:
         """Note that the client has left."""
@@ -96,6 +108,9 @@ class _Watched:
 
 class AsgiHttpDownstream(_Watched):
     """One ASGI ``http`` call as an ``HttpDownstream``.
+
+    :param spool: bytes of a request body received ahead of its reader, so that a client
+        that leaves is noticed; one piece of the server's may come on top
 
     Call :meth:`close` when the exchange is over. After :meth:`abort`, ``aborted`` holds
     the error that the application callable has to raise: to an ASGI server that is how
@@ -109,6 +124,7 @@ class AsgiHttpDownstream(_Watched):
         "_room",
         "_send",
         "_spool",
+        "_spool_size",
         "_spooled",
         "_sweeper",
         "_trailers_promised",
@@ -128,10 +144,12 @@ class AsgiHttpDownstream(_Watched):
         send: Send,
         sweeper: Sweeper,
         capabilities: Capabilities | None = None,
+        spool: int = DEFAULT_SPOOL,
     ) -> None:
         super().__init__()
         self.head: RequestHead = head_from_scope(scope)
         self.capabilities = capabilities or capabilities_of(scope)
+        self._spool_size = spool
         self.request_trailers: RawHeaders = []
         self.aborted: BaseException | None = None
         self.body_ended = False
@@ -188,7 +206,7 @@ class AsgiHttpDownstream(_Watched):
         assert self._spool is not None
         piece = self._spool.popleft()
         self._spooled -= len(piece)
-        if self._room is not None and self._spooled < _SPOOL:
+        if self._room is not None and self._spooled < self._spool_size:
             self._room.set()
         return piece
 
@@ -214,7 +232,7 @@ class AsgiHttpDownstream(_Watched):
         while nobody reads."""
         assert self._spool is not None
         while True:
-            if self._spooled >= _SPOOL:
+            if self._spooled >= self._spool_size:
                 self._room = asyncio.Event()
                 await self._room.wait()
             event = await self._receive()

@@ -12,6 +12,7 @@ import tempfile
 import typing as t
 
 from rolo.bridge.downstream import HttpDownstream, RawHeaders
+from rolo.bridge.limits import DEFAULT_LIMITS, Limits
 from rolo.bridge.portal import Portal
 from rolo.errors import RoloError
 
@@ -32,16 +33,19 @@ class RequestBody:
 
     :param replay_limit: how many bytes read by a handler are kept for forwarding;
         above 1 MiB they are kept in a temporary file
+    :param limits: how long the body may be
     """
 
     __slots__ = (
         "_ahead",
         "_ended",
+        "_limits",
         "_portal",
         "_read",
         "_record",
         "_replay_limit",
         "_replayed",
+        "_size",
         "downstream",
     )
 
@@ -50,6 +54,7 @@ class RequestBody:
         downstream: HttpDownstream,
         portal: Portal,
         replay_limit: int = DEFAULT_REPLAY_LIMIT,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.downstream = downstream
         self._portal = portal
@@ -57,7 +62,8 @@ class RequestBody:
         self._ahead: collections.deque[bytes] = collections.deque()
         self._ended = not downstream.may_have_body
         self._record: t.IO[bytes] | None = None
-        self._read = self._replayed = 0
+        self._read = self._replayed = self._size = 0
+        self._limits = limits
 
     @property
     def is_empty(self) -> bool:
@@ -69,8 +75,7 @@ class RequestBody:
         on a thread finds a small body without another trip to the loop."""
         size = 0
         while not self._ended and size < limit:
-            piece = await self.downstream.receive_body()
-            self._ended = not piece
+            piece = await self._pull()
             if piece:
                 size += len(piece)
                 self._ahead.append(piece)
@@ -79,14 +84,14 @@ class RequestBody:
         """Return the next piece for a sync reader, ``b""`` at the end.
 
         :raises ClientDisconnected: the client left before the end
+        :raises ContentTooLarge: it is longer than the limit
         """
         if self._ahead:
             piece = self._ahead.popleft()
         elif self._ended:
             return b""
         else:
-            piece = self._portal.call(self.downstream.receive_body())
-            self._ended = not piece
+            piece = self._portal.call(self._pull())
         self._keep(piece)
         return piece
 
@@ -95,6 +100,7 @@ class RequestBody:
         handler has read already comes first.
 
         :raises ClientDisconnected: the client left before the end
+        :raises ContentTooLarge: it is longer than the limit
         :raises ReplayLimitExceeded: a handler read more than is kept
         """
         if self._replayed < self._read:
@@ -103,8 +109,14 @@ class RequestBody:
             return self._ahead.popleft()
         if self._ended:
             return b""
+        return await self._pull()
+
+    async def _pull(self) -> bytes:
+        """Return the next piece from the client."""
         piece = await self.downstream.receive_body()
         self._ended = not piece
+        self._size += len(piece)
+        self._limits.check_body(self._size)
         return piece
 
     def whole_nowait(self) -> bytes | None:

@@ -19,12 +19,21 @@ import typing as t
 from rolo.bridge import send
 from rolo.bridge.body import DEFAULT_REPLAY_LIMIT, RequestBody
 from rolo.bridge.downstream import HttpDownstream, WebSocketDownstream
+from rolo.bridge.limits import DEFAULT_LIMITS, Limits
 from rolo.bridge.portal import Home, Portal
 from rolo.bridge.request import BridgeRequest
 from rolo.bridge.websocket import PortalWebSocketAdapter, websocket_environ
 from rolo.bridge.workers import WorkerPool, Workers
-from rolo.errors import ClientDisconnected, RoloError, UnusableMethod
+from rolo.errors import (
+    ClientDisconnected,
+    DownstreamError,
+    RoloError,
+    TooManyExchanges,
+    UnusableMethod,
+    describe,
+)
 from rolo.forwarded import LazyResponse
+from rolo.proxy.proxy_status import check_name, proxy_status
 from rolo.request import Request
 from rolo.response import Response
 from rolo.websocket.errors import WebSocketDisconnectedError
@@ -61,6 +70,9 @@ class Bridge:
     :param websocket_threads: how many websocket handlers may run at once, each on a
         thread of its own (``threads`` mode); one more is refused with 503
     :param replay_limit: bytes of a request body kept for forwarding after a handler read it
+    :param limits: what is refused without asking a handler
+    :param proxy_status: the name under which answers to errors carry Proxy-Status
+        (RFC 9209); ``None`` leaves it out
     """
 
     def __init__(
@@ -71,6 +83,8 @@ class Bridge:
         threads: int | None = None,
         websocket_threads: int | None = None,
         replay_limit: int = DEFAULT_REPLAY_LIMIT,
+        limits: Limits = DEFAULT_LIMITS,
+        proxy_status: str | None = None,
     ) -> None:
         if mode not in ("threads", "loop"):
             raise ValueError(f"mode is 'threads' or 'loop', not {mode!r}")
@@ -80,6 +94,10 @@ class Bridge:
         self.websocket_workers = WorkerPool(
             websocket_threads or DEFAULT_WEBSOCKET_THREADS, "rolo-websocket"
         )
+        self.limits = limits
+        self.proxy_status = check_name(proxy_status)
+        self.exchanges = 0
+        """How many HTTP exchanges are under way."""
         self._websockets = 0
         self._replay_limit = replay_limit
         self._homes: dict[asyncio.AbstractEventLoop, Home] = {}
@@ -122,11 +140,12 @@ class Bridge:
         """Serve one exchange to its end. Whatever goes wrong is answered, or aborts the
         answer, and is logged; only cancellation by the server is raised."""
         portal = Portal(self.home())
-        body = RequestBody(downstream, portal, self._replay_limit)
+        body = RequestBody(downstream, portal, self._replay_limit, self.limits)
         request = BridgeRequest(downstream.head, body, portal)
         downstream.watch_gone(portal.interrupt)
+        self.exchanges += 1
         try:
-            response = await self._decide(request)
+            response = self._refused(request) or await self._decide(request)
             await self._answer(response, request, downstream)
         except ClientDisconnected as exc:
             LOG.debug("client left: %s %r", downstream.head.method, downstream.head.target)
@@ -137,14 +156,31 @@ class Bridge:
                 raise
             LOG.debug("client left: %s %r", downstream.head.method, downstream.head.target)
         finally:
+            self.exchanges -= 1
             portal.task = None
             body.close()
 
+    def _refused(self, request: BridgeRequest) -> Response | None:
+        """Return the answer to a request that no handler gets to see, ``None`` for others."""
+        try:
+            self.limits.check_exchanges(self.exchanges)
+            self.limits.check_head(request.head)
+            if request.method == WEBSOCKET:
+                # The name under which websocket handshakes are routed; nobody else may use it.
+                raise UnusableMethod("the method WEBSOCKET is not for requests")
+        except RoloError as exc:
+            LOG.warning("%s refused: %s", _line(request), describe(exc))
+            return self._error_response(exc)
+        return None
+
+    def _error_response(self, error: BaseException) -> Response:
+        response = error_response(error)
+        if self.proxy_status is not None:
+            response.headers["Proxy-Status"] = proxy_status(self.proxy_status, error)
+        return response
+
     async def _decide(self, request: BridgeRequest) -> Response:
         """Run the gateway; errors that escape it become a 500."""
-        if request.method == WEBSOCKET:
-            # The name under which websocket handshakes are routed; nobody else may use it.
-            return error_response(UnusableMethod("the method WEBSOCKET is not for requests"))
         response = LazyResponse()
         try:
             if self.mode == "loop":
@@ -156,9 +192,12 @@ class Bridge:
             response.close()
             raise
         except Exception as exc:
-            LOG.error("error while handling %s %s", request.method, request.path, exc_info=exc)
             response.close()
-            return error_response(exc)
+            if isinstance(exc, RoloError) and exc.status != 500:
+                LOG.warning("%s failed: %s", _line(request), describe(exc))
+            else:
+                LOG.error("error while handling %s", _line(request), exc_info=exc)
+            return self._error_response(exc)
         return response
 
     def _process(self, request: BridgeRequest, response: Response) -> None:
@@ -231,10 +270,9 @@ class Bridge:
             if isinstance(exc, ClientDisconnected):
                 raise
             LOG.warning(
-                "answer to %s %s broken off: %s",
-                request.method,
-                request.path,
-                exc,
+                "answer to %s broken off: %s",
+                _line(request),
+                describe(exc),
                 exc_info=None if isinstance(exc, RoloError) else exc,
             )
             downstream.abort(exc)
@@ -276,6 +314,12 @@ class Bridge:
         portal = Portal(self.home())
         adapter = PortalWebSocketAdapter(downstream, portal)
         request = WebSocketRequest(websocket_environ(downstream.head, adapter, portal))
+        try:
+            self.limits.check_head(downstream.head)
+        except RoloError as exc:
+            LOG.warning("websocket %r refused: %s", downstream.head.target, describe(exc))
+            await downstream.reject(exc.status, b"", [], b"%d\n" % exc.status)
+            return
         downstream.watch_gone(portal.interrupt)
         try:
             if self.mode == "loop":
@@ -327,7 +371,16 @@ def _run_entered(portal: Portal, function: t.Callable[[], t.Any]) -> None:
 def error_response(error: BaseException) -> Response:
     """Return the answer to an error that no handler dealt with; it tells nothing internal."""
     status = error.status if isinstance(error, RoloError) else 500
-    return Response(f"{status}\n", status=status, mimetype="text/plain")
+    response = Response(f"{status}\n", status=status, mimetype="text/plain")
+    if isinstance(error, DownstreamError | TooManyExchanges):
+        # Nobody is going to read the rest of such a request.
+        response.headers["Connection"] = "close"
+    return response
+
+
+def _line(request: BridgeRequest) -> str:
+    """What a log calls ``request``; a client must not write lines of its own into it."""
+    return ascii(f"{request.head.method} {request.head.target.decode('latin-1')}")[1:-1]
 
 
 def _is_small(request: BridgeRequest) -> bool:

@@ -9,6 +9,7 @@ import re
 import typing as t
 
 from rolo._version import __version__
+from rolo.cli.bounds import add_limits, add_tls
 
 if t.TYPE_CHECKING:
     from rolo.proxy.headers import Network
@@ -78,6 +79,13 @@ def _add_forwarding(parser: argparse.ArgumentParser) -> None:
             metavar="S",
             help=f"seconds {what}, or 'none' (default: {default:g})",
         )
+    parser.add_argument(
+        "--proxy-status",
+        action="store_true",
+        help="name the kind of error in Proxy-Status (RFC 9209) where we answer ourselves",
+    )
+    add_tls(parser)
+    add_limits(parser)
 
 
 def _add_forwarded(parser: argparse.ArgumentParser) -> None:

@@ -11,16 +11,22 @@ import typing as t
 
 from rolo._version import __version__
 from rolo.cli.access_log import AccessLog
+from rolo.cli.bounds import limits_of, pool_of, tls_of
 from rolo.cli.errors import CommandError
 from rolo.cli.logs import logging_to_the_terminal
 from rolo.cli.stop import StopNow, StopSignals
+from rolo.errors import TlsError
 from rolo.gateway.gateway import Gateway
+from rolo.proxy.dial import tls_context
 from rolo.proxy.handler import ProxyHandler
 from rolo.proxy.headers import ForwardedPolicy
-from rolo.proxy.messages import Timeouts
+from rolo.proxy.messages import Timeouts, Tls
 from rolo.proxy.target import Upstream, parse_upstream
 from rolo.serving import LifespanError, RunningServer, ServerUnavailable, choose, serve
 from rolo.serving.sockets import bracketed, listen
+
+PROXY_STATUS = "rolo"
+"""What the command calls itself in Proxy-Status."""
 
 _POLL = 0.5
 """Seconds between two looks at whether the server still runs."""
@@ -41,6 +47,7 @@ def _proxy(args: argparse.Namespace, signals: StopSignals) -> int:
     server = _server_name(args.server)
     if args.fd is None:
         _check_host(upstream)
+        _check_tls(upstream, args)
     with contextlib.closing(_socket(args)) as sock:
         if args.workers > 1:
             return _supervise(args, server, sock, signals)
@@ -113,6 +120,7 @@ def _start(
             server=server,
             mode=args.mode,
             shutdown_timeout=args.shutdown_timeout,
+            **server_settings(args),
         )
     except ServerUnavailable as error:
         raise CommandError(error, 2) from error
@@ -129,6 +137,9 @@ def proxy_handler(args: argparse.Namespace) -> ProxyHandler:
         args.upstream,
         preserve_host=args.preserve_host,
         timeouts=_timeouts(args),
+        limits=pool_of(args),
+        tls=tls_of(args),
+        proxy_status=PROXY_STATUS if args.proxy_status else None,
         forwarded=ForwardedPolicy(
             mode=args.forwarded,
             trusted=args.trusted_proxies,
@@ -136,6 +147,16 @@ def proxy_handler(args: argparse.Namespace) -> ProxyHandler:
             via=args.via,
         ),
     )
+
+
+def server_settings(args: argparse.Namespace) -> dict[str, t.Any]:
+    """Return what ``args`` of ``rolo proxy`` mean to :func:`~rolo.serving.serve`."""
+    if args.command != "proxy":
+        return {}
+    return {
+        "limits": limits_of(args),
+        "proxy_status": PROXY_STATUS if args.proxy_status else None,
+    }
 
 
 def proxy_gateway(handlers: list[t.Any], args: argparse.Namespace) -> Gateway:
@@ -170,6 +191,18 @@ def _check_host(upstream: Upstream) -> None:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise CommandError(f"unknown host {origin.host}: {reason}", 2) from error
+
+
+def _check_tls(upstream: Upstream, args: argparse.Namespace) -> None:
+    """Refuse TLS options that cannot work, before the first request finds out."""
+    try:
+        tls = tls_of(args)
+        if upstream.origin.tls:
+            tls_context(tls)
+        elif tls != Tls():
+            raise ValueError(f"TLS options, but {args.upstream} is not an https URL")
+    except (TlsError, ValueError) as error:
+        raise CommandError(error, 2) from error
 
 
 def _socket(args: argparse.Namespace) -> socket.socket:

@@ -9,6 +9,7 @@ from rolo.asgi import ASGIAdapter, ASGILifespanListener, WebSocketListener
 from rolo.asgi.application import AsgiApplication
 from rolo.bridge.body import DEFAULT_REPLAY_LIMIT
 from rolo.bridge.engine import DEFAULT_THREADS, Bridge, Mode
+from rolo.bridge.limits import DEFAULT_LIMITS, Limits
 from rolo.gateway.gateway import Gateway
 from rolo.gateway.wsgi import WsgiGateway
 from rolo.request import Request
@@ -42,6 +43,9 @@ class AsgiGateway:
         mode, each on its own thread; one more is refused with 503
     :param replay_limit: bytes of a request body that a handler read which are kept for
         forwarding the same bytes
+    :param limits: what clients may ask; the rest is refused without asking a handler
+    :param proxy_status: the name under which answers to errors that no handler deals with
+        carry Proxy-Status (RFC 9209); ``None`` leaves it out
     """
 
     default_thread_count: int = DEFAULT_THREADS
@@ -57,6 +61,8 @@ class AsgiGateway:
         mode: Mode = "threads",
         websocket_threads: int | None = None,
         replay_limit: int = DEFAULT_REPLAY_LIMIT,
+        limits: Limits = DEFAULT_LIMITS,
+        proxy_status: str | None = None,
     ) -> None:
         self.gateway = gateway
         self.event_loop = event_loop
@@ -66,6 +72,8 @@ class AsgiGateway:
             threads=threads or self.default_thread_count,
             websocket_threads=websocket_threads,
             replay_limit=replay_limit,
+            limits=limits,
+            proxy_status=proxy_status,
         )
         self._application = AsgiApplication(self.bridge, lifespan_listener)
 

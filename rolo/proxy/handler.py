@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import typing as t
 
+from rolo.bridge.engine import error_response
 from rolo.client import HttpClient
-from rolo.errors import ClientDisconnected, RoloError
+from rolo.errors import ClientDisconnected, RoloError, describe
 from rolo.gateway.chain import HandlerChain, RequestContext
 from rolo.proxy.headers import ForwardedPolicy
 from rolo.proxy.messages import PoolLimits, Timeouts, Tls
 from rolo.proxy.outgoing import DEFAULT_POLICY, raw_tail
 from rolo.proxy.proxy import Proxy
+from rolo.proxy.proxy_status import check_name, proxy_status
 from rolo.request import Request, get_raw_path
 from rolo.response import Response
 
@@ -32,7 +34,10 @@ class ProxyHandler:
         Gateway(request_handlers=[ProxyHandler("http://localhost:8080")])
 
     An upstream that cannot be reached is answered with 502, a slow one with 504; the log
-    says why, the client does not learn it. Parameters are those of :class:`Proxy`.
+    says why, the client does not learn it. Parameters are those of :class:`Proxy`, and
+
+    :param proxy_status: the name under which answers that stand for an error carry
+        Proxy-Status (RFC 9209), the kind of error and no more; ``None`` leaves it out
     """
 
     def __init__(
@@ -45,7 +50,9 @@ class ProxyHandler:
         limits: PoolLimits | None = None,
         tls: Tls | None = None,
         forwarded: ForwardedPolicy = DEFAULT_POLICY,
+        proxy_status: str | None = None,
     ) -> None:
+        self.proxy_status = check_name(proxy_status)
         self.proxy = Proxy(
             forward_base_url,
             client,
@@ -89,27 +96,25 @@ class ProxyHandler:
         try:
             return self.proxy.forward(request, path)
         except RoloError as exc:
-            return refusal(exc, request)
+            return refusal(exc, request, self.proxy_status)
 
     def close(self) -> None:
         """Close the connections to the upstream."""
         self.proxy.close()
 
 
-def refusal(error: RoloError, request: Request) -> Response:
+def refusal(error: RoloError, request: Request, name: str | None = None) -> Response:
     """Return what the client gets for ``error``, and log what it does not get to know.
 
+    :param name: what the proxy calls itself in Proxy-Status; ``None`` leaves the field out
     :raises ClientDisconnected: ``error`` itself; there is nobody to answer
     """
     if isinstance(error, ClientDisconnected):
         raise error
-    LOG.warning(
-        "%s %s: %s error in phase %r: %s%s",
-        request.method,
-        request.path,
-        error.side,
-        error.phase,
-        error,
-        f" [{error.__cause__!r}]" if error.__cause__ else "",
-    )
-    return Response(f"{error.status}\n", status=error.status, mimetype="text/plain")
+    # A client must not write lines of its own into the log.
+    line = ascii(f"{request.method} {get_raw_path(request)}")[1:-1]
+    LOG.warning("%s: %s", line, describe(error))
+    response = error_response(error)
+    if name is not None:
+        response.headers["Proxy-Status"] = proxy_status(name, error)
+    return response

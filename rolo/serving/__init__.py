@@ -18,6 +18,7 @@ import socket
 import sys
 import typing as t
 
+from rolo.bridge.limits import DEFAULT_LIMITS, Limits
 from rolo.serving.base import (
     Adapter,
     App,
@@ -73,6 +74,7 @@ class Registry(collections.abc.Mapping[str, Adapter]):
 
 SERVERS = Registry(
     {
+        "native": "rolo.serving.native:NativeAdapter",
         "uvicorn": "rolo.serving.uvicorn:UvicornAdapter",
         "hypercorn": "rolo.serving.hypercorn:HypercornAdapter",
         "granian": "rolo.serving.granian:GranianAdapter",
@@ -128,6 +130,8 @@ def serve(
     startup_timeout: float | None = 30.0,
     access_log: bool = False,
     loop: str = "auto",
+    limits: Limits | None = None,
+    proxy_status: str | None = None,
     **options: t.Any,
 ) -> RunningServer:
     """Start a server for ``app`` and return it, accepting connections.
@@ -147,6 +151,10 @@ def serve(
         ``None`` waits for ever
     :param access_log: let the server write its own access log
     :param loop: ``"uvloop"``, ``"asyncio"``, or ``"auto"`` for uvloop where installed
+    :param limits: what clients may ask of a gateway, ``None`` for the defaults of
+        :class:`~rolo.bridge.limits.Limits`; werkzeug has bounds of its own instead
+    :param proxy_status: the name under which answers to errors that no handler of a gateway
+        deals with carry Proxy-Status (RFC 9209); ``None`` leaves it out
     :param options: settings of the server itself, under its own names
     :raises ServerUnavailable: the server is not installed or cannot do what is asked
     :raises OSError: the address cannot be had; the message names it
@@ -156,7 +164,8 @@ def serve(
         if sock is not None:
             undo.callback(sock.close)
         wanted = {"http/1.1", *needs} | ({"tls"} if tls else set())
-        adapter, fitted = _fit(app, server, wanted, mode, threads)
+        bridge = {"limits": limits or DEFAULT_LIMITS, "proxy_status": proxy_status}
+        adapter, fitted = _fit(app, server, wanted, mode, threads, bridge)
         if fitted.close is not None:
             undo.callback(fitted.close)
         if sock is None:
@@ -178,7 +187,12 @@ def serve(
 
 
 def _fit(
-    app: t.Any, server: str, needs: set[str], mode: Mode, threads: int | None
+    app: t.Any,
+    server: str,
+    needs: set[str],
+    mode: Mode,
+    threads: int | None,
+    bridge: dict[str, t.Any],
 ) -> tuple[Adapter, Fitted]:
     """Choose the adapter and give ``app`` the form it calls."""
     if _is_a(app, "rolo.routing.router", "Router"):
@@ -190,7 +204,7 @@ def _fit(
         if server == "auto":
             needs = needs | {"websocket"}
         adapter = choose(server, needs)
-        return adapter, adapter.fit_gateway(app, mode=mode, threads=threads)
+        return adapter, adapter.fit_gateway(app, mode=mode, threads=threads, **bridge)
     adapter = choose(server, needs, "asgi" if is_asgi(app) else "wsgi")
     return adapter, adapter.fit_app(app, threads=threads)
 

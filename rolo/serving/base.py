@@ -19,6 +19,7 @@ import threading
 import typing as t
 
 from rolo.bridge.downstream import Capabilities
+from rolo.bridge.limits import DEFAULT_LIMITS, Limits
 from rolo.serving.lifespan import Lifespan
 from rolo.serving.loop import Lifetime, LoopThread, loop_factory
 from rolo.serving.sockets import url_host
@@ -157,7 +158,15 @@ class Adapter(abc.ABC):
         """Return ``None`` if the server can be imported, else a reason in one line."""
 
     @abc.abstractmethod
-    def fit_gateway(self, gateway: Gateway, *, mode: Mode, threads: int | None) -> Fitted:
+    def fit_gateway(
+        self,
+        gateway: Gateway,
+        *,
+        mode: Mode,
+        threads: int | None,
+        limits: Limits = DEFAULT_LIMITS,
+        proxy_status: str | None = None,
+    ) -> Fitted:
         """Return ``gateway`` in the form this server calls."""
 
     @abc.abstractmethod
@@ -187,10 +196,20 @@ class LoopAdapter(Adapter):
         The lifespan events of ``app`` are not the server's business.
         """
 
-    def fit_gateway(self, gateway: Gateway, *, mode: Mode, threads: int | None) -> Fitted:
+    def fit_gateway(
+        self,
+        gateway: Gateway,
+        *,
+        mode: Mode,
+        threads: int | None,
+        limits: Limits = DEFAULT_LIMITS,
+        proxy_status: str | None = None,
+    ) -> Fitted:
         from rolo.gateway.asgi import AsgiGateway
 
-        app = AsgiGateway(gateway, threads=threads, mode=mode)
+        app = AsgiGateway(
+            gateway, threads=threads, mode=mode, limits=limits, proxy_status=proxy_status
+        )
         return Fitted(app, app.close)
 
     def fit_app(self, app: App, *, threads: int | None) -> Fitted:

@@ -8,8 +8,11 @@ import socket
 import ssl as ssl_module
 import typing as t
 
+from rolo.bridge.engine import Bridge
 from rolo.bridge.native import Handler, Hub, NativeSettings
 from rolo.bridge.native_exchange import CAPABILITIES
+from rolo.gateway.asgi import AsgiGateway
+from rolo.proxy.http1 import HeadLimits
 from rolo.serving.base import App, AsgiApp, Fitted, LoopAdapter, Settings
 from rolo.serving.loop import Lifetime
 from rolo.serving.sockets import BACKLOG
@@ -93,16 +96,26 @@ class NativeAdapter(LoopAdapter):
     name = "native"
     protocols = frozenset({"http/1.1", "websocket", "tls"})
     capabilities = CAPABILITIES
+    apps = frozenset({"gateway"})
 
     def available(self) -> str | None:
         return None
 
     def fit_app(self, app: App, *, threads: int | None) -> Fitted:
+        if isinstance(app, AsgiGateway):
+            return Fitted(app)
         raise TypeError("the native server serves gateways and routers, not ASGI or WSGI apps")
 
     async def run(self, app: AsgiApp, settings: Settings, lifetime: Lifetime) -> None:
-        bridge: Handler = app.bridge  # type: ignore[attr-defined]
-        options = {"access_log": settings.access_log, **settings.options}
+        bridge: Bridge = app.bridge  # type: ignore[attr-defined]
+        options = {
+            "access_log": settings.access_log,
+            "limits": HeadLimits(
+                bridge.limits.max_head, bridge.limits.max_fields, bridge.limits.max_target
+            ),
+            "buffer": bridge.limits.buffer,
+            **settings.options,
+        }
         _check_options(options)
         server = await start(
             bridge,

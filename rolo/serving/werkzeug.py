@@ -18,6 +18,7 @@ import typing as t
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from rolo.bridge.downstream import Capabilities
+from rolo.bridge.limits import DEFAULT_LIMITS, Limits
 from rolo.serving.base import (
     Adapter,
     App,
@@ -45,7 +46,15 @@ class WerkzeugAdapter(Adapter):
     def available(self) -> str | None:
         return None
 
-    def fit_gateway(self, gateway: Gateway, *, mode: Mode, threads: int | None) -> Fitted:
+    def fit_gateway(
+        self,
+        gateway: Gateway,
+        *,
+        mode: Mode,
+        threads: int | None,
+        limits: Limits = DEFAULT_LIMITS,
+        proxy_status: str | None = None,
+    ) -> Fitted:
         from rolo.gateway.wsgi import WsgiGateway
 
         return Fitted(WsgiGateway(gateway))

@@ -142,8 +142,8 @@ def test_a_download_streams_and_its_head_is_flushed_before_any_body(proxied, ori
             b"Transfer-Encoding: chunked\r\n\r\n"
         )
         assert go_on.wait(5)
-        connection.sendall(b"8\r\ndata: 1\n\r\n")
         go_on.clear()
+        connection.sendall(b"8\r\ndata: 1\n\r\n")
         assert go_on.wait(5)
         connection.sendall(b"8\r\ndata: 2\n\r\n0\r\n\r\n")
 

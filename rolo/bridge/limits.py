@@ -1,0 +1,74 @@
+"""How much one client may ask of a server."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from rolo.bridge.downstream import RequestHead
+from rolo.errors import ContentTooLarge, HeadTooLarge, TargetTooLong, TooManyExchanges
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of what clients send and of how much is served at once. ``None`` is no limit.
+
+    They hold on every server; where a server has bounds of its own, the smaller ones win.
+    """
+
+    max_head: int = 64 * 1024
+    """Bytes of a request head; more is answered 431."""
+    max_fields: int = 1000
+    """Header fields of a request; more is answered 431."""
+    max_target: int = 16 * 1024
+    """Bytes of a request target; more is answered 414."""
+    max_body: int | None = None
+    """Bytes of a request body; more is answered 413: before any handler runs if the length
+    is declared, else as soon as more has come."""
+    max_exchanges: int | None = 10_000
+    """HTTP exchanges under way at once, streams included; one more is answered 503."""
+    send_timeout: float | None = 300.0
+    """Seconds a client may take over one piece (64 KiB at most) of a streamed answer before
+    the answer is broken off."""
+
+    buffer: int = 64 * 1024
+    """Bytes of a request body that wait for whoever reads it, before the client is made to
+    wait. One read of 64 KiB may come on top, and what the server itself holds."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{field.name} must be more than 0, not {value!r}")
+
+    def check_head(self, head: RequestHead) -> None:
+        """Measure a request head, and the length it declares for its body.
+
+        :raises TargetTooLong, HeadTooLarge, ContentTooLarge: it is over a limit
+        """
+        headers = head.headers
+        size = len(head.target)
+        if size > self.max_target:
+            raise TargetTooLong(f"request target of {size} bytes")
+        if len(headers) > self.max_fields:
+            raise HeadTooLarge(f"{len(headers)} header fields")
+        for name, value in headers:
+            size += len(name) + len(value) + 4
+        if size > self.max_head:
+            raise HeadTooLarge(f"request head of {size} bytes")
+        if self.max_body is not None:
+            for name, value in headers:
+                if name.lower() == b"content-length" and value.isdigit():
+                    self.check_body(int(value))
+
+    def check_body(self, size: int) -> None:
+        """:raises ContentTooLarge: ``size`` bytes of body are over the limit"""
+        if self.max_body is not None and size > self.max_body:
+            raise ContentTooLarge(f"request body of more than {self.max_body} bytes")
+
+    def check_exchanges(self, count: int) -> None:
+        """:raises TooManyExchanges: ``count`` exchanges at once are over the limit"""
+        if self.max_exchanges is not None and count > self.max_exchanges:
+            raise TooManyExchanges(f"{self.max_exchanges} exchanges are under way")
+
+
+DEFAULT_LIMITS = Limits()
