@@ -18,9 +18,11 @@ FLOORS = [
         [
             "rolo._version",
             "rolo.errors",
+            "rolo.proxy_status",
             "rolo.proxy.headers",
             "rolo.proxy.target",
             "rolo.proxy.http1",
+            "rolo.proxy.admission",
             "rolo.proxy.close",
             "rolo.proxy.messages",
             "rolo.asgi.environ",

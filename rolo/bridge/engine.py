@@ -33,7 +33,7 @@ from rolo.errors import (
     describe,
 )
 from rolo.forwarded import LazyResponse
-from rolo.proxy.proxy_status import check_name, proxy_status
+from rolo.proxy_status import check_name, proxy_status
 from rolo.request import Request
 from rolo.response import Response
 from rolo.websocket.errors import WebSocketDisconnectedError

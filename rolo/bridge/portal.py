@@ -232,8 +232,10 @@ class Portal:
             return
         self.gone = True
         if self.task is not None:
-            self._interrupted = True
-            self.task.cancel()
+            # A task that has found out by itself raises by itself.
+            if self.task is not asyncio.current_task(self.loop):
+                self._interrupted = True
+                self.task.cancel()
         elif self._pending:
             for pending in self._pending:
                 pending.cancel()

@@ -13,7 +13,7 @@ from rolo.proxy.headers import ForwardedPolicy
 from rolo.proxy.messages import PoolLimits, Timeouts, Tls
 from rolo.proxy.outgoing import DEFAULT_POLICY, raw_tail
 from rolo.proxy.proxy import Proxy
-from rolo.proxy.proxy_status import check_name, proxy_status
+from rolo.proxy_status import check_name, proxy_status
 from rolo.request import Request, get_raw_path
 from rolo.response import Response
 
