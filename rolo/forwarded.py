@@ -51,9 +51,14 @@ class LazyResponse(Response):
         return None if self._built else self._answer
 
     def hold(self, answer: UpstreamAnswer) -> None:
-        """Become ``answer``. A body held before is closed."""
-        self.close()
-        self.__init__(answer)  # type: ignore[misc]
+        """Become ``answer``, as if new. A body held before is closed."""
+        own = self.__dict__
+        if own["_built"] or own["_answer"] is not None:
+            self.close()
+            own.clear()
+            own["_built"] = False
+        own["_answer"] = answer
+        own["is_forwarded"] = True
 
     def update_from(self, other: t.Any) -> None:
         answer = other.untouched_answer if isinstance(other, LazyResponse) else None

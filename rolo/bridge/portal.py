@@ -138,10 +138,12 @@ class Portal:
     :func:`current_portal` of the handler's context.
     """
 
-    __slots__ = ("_interrupted", "_owed", "_pending", "context", "gone", "home", "task")
+    __slots__ = ("_interrupted", "_owed", "_pending", "context", "gone", "home", "owner", "task")
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, owner: asyncio.Task[t.Any] | None = None) -> None:
         self.home = home
+        self.owner = owner
+        """The task that carries the exchange."""
         self.gone = False
         """True once the client is known to have left."""
         self.task: asyncio.Task[t.Any] | None = None

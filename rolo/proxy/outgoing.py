@@ -116,25 +116,29 @@ def _edited(headers: RawHeaders, edits: HeaderEdits, *, keep_host: bool) -> RawH
 
 
 def _add_body(outgoing: OutgoingRequest, request: Request, raw: RawHeaders) -> None:
-    length, chunked, expect = _body_fields(raw)
-    outgoing.length = length
     if isinstance(request, BridgeRequest):
-        body = request.body
-        if body.is_empty:
-            return
-        if length is None and not chunked and request.head.http_version[0] == "1":
-            return
-        outgoing.expect_continue = expect
-        whole = body.whole_nowait()
-        if whole is None:
-            outgoing.body = body
-            outgoing.request_trailers = lambda: body.trailers
-        elif whole or length is not None or chunked:
-            outgoing.body, outgoing.length = whole, len(whole)
+        if not request.body.is_empty:
+            _add_pulled_body(outgoing, request, raw)
         return
+    length, chunked, _ = _body_fields(raw)
     if length is not None or chunked:
         outgoing.body = restore_payload(request)
         outgoing.length = len(outgoing.body)
+
+
+def _add_pulled_body(outgoing: OutgoingRequest, request: BridgeRequest, raw: RawHeaders) -> None:
+    body = request.body
+    length, chunked, expect = _body_fields(raw)
+    if length is None and not chunked and request.head.http_version[0] == "1":
+        return
+    outgoing.length = length
+    outgoing.expect_continue = expect
+    whole = body.whole_nowait()
+    if whole is None:
+        outgoing.body = body
+        outgoing.request_trailers = lambda: body.trailers
+    elif whole or length is not None or chunked:
+        outgoing.body, outgoing.length = whole, len(whole)
 
 
 def _body_fields(raw: RawHeaders) -> tuple[int | None, bool, bool]:
