@@ -8,7 +8,7 @@
     │   ├── ContentTooLarge                413  body over the limit
     │   ├── TargetTooLong                  414  request target over the limit
     │   ├── HeadTooLarge                   431  head or field count over the limit
-    │   ├── UnusableMethod                 501  a method name that rolo keeps for itself
+    │   ├── UnusableMethod                 501  CONNECT, and a name that rolo keeps for itself
     │   ├── UnknownTransferCoding          501  Transfer-Encoding we do not speak
     │   ├── HttpVersionNotSupported        505  neither HTTP/1.0 nor HTTP/1.1
     │   └── ClientDisconnected             499  the client left; nobody reads the answer

@@ -63,9 +63,11 @@ class AsgiApplication:
             scope, receive, send, self._sweeper(), spool=self.bridge.limits.buffer
         )
         try:
+            await downstream.settle()
             await self.bridge.handle_http(downstream)
         finally:
             await downstream.close()
+        await downstream.refuse_what_broke()
         if downstream.aborted is not None and not downstream.gone:
             raise ResponseAborted(str(downstream.aborted)) from downstream.aborted
 

@@ -8,8 +8,10 @@ import functools
 import typing as t
 
 from rolo.asgi.environ import Scope, head_from_scope
+from rolo.bridge.admission import admit
 from rolo.bridge.downstream import Capabilities, RawHeaders, RequestHead
-from rolo.errors import ClientDisconnected
+from rolo.errors import ClientDisconnected, DownstreamError
+from rolo.proxy.http1 import Framing, list_items
 from rolo.websocket.errors import WebSocketDisconnectedError
 
 Event = t.MutableMapping[str, t.Any]
@@ -24,7 +26,10 @@ _CONNECTION_FIELDS = (
     b"transfer-encoding",
     b"upgrade",
 )
-_BODY_FIELDS = (b"content-length", b"transfer-encoding")
+_TRAILERS = "http.response.trailers"
+_INTERIM = "rolo.http.response.interim"
+# RFC 9110 section 9.3: methods for whose body nothing is defined, so that hardly any has one.
+_BODILESS = frozenset(("GET", "HEAD", "DELETE", "OPTIONS", "TRACE"))
 
 
 class Sweeper:
@@ -118,7 +123,9 @@ class AsgiHttpDownstream(_Watched):
     """
 
     __slots__ = (
+        "_asked",
         "_expect",
+        "_extensions",
         "_receive",
         "_receiving",
         "_room",
@@ -126,12 +133,14 @@ class AsgiHttpDownstream(_Watched):
         "_spool",
         "_spool_size",
         "_spooled",
+        "_started",
         "_sweeper",
         "_trailers_promised",
         "_woken",
         "aborted",
         "body_ended",
         "capabilities",
+        "fault",
         "head",
         "may_have_body",
         "request_trailers",
@@ -156,26 +165,47 @@ class AsgiHttpDownstream(_Watched):
         self._receive = receive
         self._send = send
         self._sweeper = sweeper
-        self._expect = False
-        self.may_have_body = self._look_for_body()
+        self.fault: DownstreamError | None = None
+        self._asked = self._expect = False
+        self.may_have_body = False
+        self._admit()
         self._receiving = False
-        self._trailers_promised = False
+        self._extensions: t.Container[str] = scope.get("extensions") or ()
+        self._started = self._trailers_promised = False
         self._spool: collections.deque[bytes] | None = None
         self._spooled = 0
         self._woken: asyncio.Event | None = None
         self._room: asyncio.Event | None = None
         sweeper.add(self)
 
-    def _look_for_body(self) -> bool:
-        found = False
-        for name, value in self.head.headers:
-            lowered = name.lower()
-            if lowered in _BODY_FIELDS:
-                found = True
-            elif lowered == b"expect" and value.lower() == b"100-continue":
-                self._expect = True
-        # HTTP/2 and up end a request without framing fields; only receiving tells.
-        return found or self.head.http_version[0] != "1"
+    def _admit(self) -> None:
+        head = self.head
+        try:
+            admitted = admit(head.method, head.headers, head.http_version)
+        except DownstreamError as exc:
+            self.fault = exc
+        else:
+            self.may_have_body = admitted.framing is not Framing.NONE
+            self._expect = admitted.expect_continue
+
+    async def settle(self) -> None:
+        """Find out whether a body follows, where only its end can tell: a request in HTTP/2
+        needs no fields to have one. Methods that usually come with one are not waited for."""
+        head = self.head
+        if head.http_version[0] == "1" or not self.may_have_body or head.method not in _BODILESS:
+            return
+        if any(name.lower() == b"content-length" for name, _ in head.headers):
+            return
+        event = await self._receive()
+        if event["type"] == "http.disconnect":
+            self.leave()
+            return
+        piece = bytes(event.get("body", b""))
+        self.body_ended = not event.get("more_body", False)
+        self.may_have_body = bool(piece) or not self.body_ended
+        if piece:
+            self._spool = collections.deque((piece,))
+            self._spooled = len(piece)
 
     # -- receiving
 
@@ -190,7 +220,7 @@ class AsgiHttpDownstream(_Watched):
             if self._watch is not None:
                 await self._wait_for_spool()
                 continue
-            self._receiving = True
+            self._receiving = self._asked = True
             try:
                 event = await self._receive()
             finally:
@@ -220,10 +250,11 @@ class AsgiHttpDownstream(_Watched):
     def start_watch(self) -> bool:
         if self._receiving:
             return False  # whoever receives will see the client leave
-        if self._expect and not self.body_ended and self.may_have_body:
+        if self._expect and not self._asked:
             return False  # receiving would tell the client to go on
         if self._watch is None:
-            self._spool = collections.deque()
+            if self._spool is None:
+                self._spool = collections.deque()
             self._watch = asyncio.get_running_loop().create_task(self._pump())
         return True
 
@@ -251,9 +282,15 @@ class AsgiHttpDownstream(_Watched):
     # -- sending
 
     async def send_interim(self, status: int, headers: RawHeaders) -> None:
-        if status == 103 and self.capabilities.interim:
+        if self._started or self.gone or not self.capabilities.interim:
+            return
+        if _INTERIM in self._extensions:
+            await self._tell(
+                {"type": _INTERIM, "status": status, "headers": self._names_as_sent(headers)}
+            )
+        elif status == 103:
             links = [value for name, value in headers if name.lower() == b"link"]
-            await self._send({"type": "http.response.early_hint", "links": links})
+            await self._tell({"type": "http.response.early_hint", "links": links})
 
     async def send_head(self, status: int, reason: bytes, headers: RawHeaders) -> None:
         await self._start(status, reason, headers)
@@ -265,35 +302,94 @@ class AsgiHttpDownstream(_Watched):
 
     async def end(self, trailers: RawHeaders | None = None) -> None:
         await self._body(b"", False)
+        if self._trailers_promised:
+            fields = [(name.lower(), value) for name, value in trailers or ()]
+            await self._tell({"type": _TRAILERS, "headers": fields})
 
     async def send_complete(
         self, status: int, reason: bytes, headers: RawHeaders, body: bytes
     ) -> None:
-        await self._start(status, reason, headers)
-        await self._body(body, False)
+        await self._start(status, reason, headers, body)
+        if _is_chunked(headers):
+            # A server that was given all at once would send a length instead.
+            await self._body(body, True)
+            await self.end()
+        else:
+            await self._body(body, False)
 
     def abort(self, error: BaseException | None = None) -> None:
         self.aborted = error or ClientDisconnected("the answer was broken off")
 
-    async def _start(self, status: int, reason: bytes, headers: RawHeaders) -> None:
+    async def _start(
+        self, status: int, reason: bytes, headers: RawHeaders, whole: bytes | None = None
+    ) -> None:
         event: Event = {
             "type": "http.response.start",
             "status": status,
-            "headers": self._names_as_sent(headers),
+            "headers": self._names_as_sent(self._framed(status, headers, whole)),
         }
         if reason and self.capabilities.reason:
             event["reason"] = reason
-        await self._send(event)
+        if self._wants_trailers(status, headers):
+            event["trailers"] = self._trailers_promised = True
+        self._started = True
+        await self._tell(event)
+
+    def _framed(self, status: int, headers: RawHeaders, whole: bytes | None) -> RawHeaders:
+        """Return the fields that the server below is to see."""
+        drop: tuple[bytes, ...] = ()
+        add: RawHeaders = []
+        version = self.head.http_version
+        if status == 204 or (status == 304 and not self.capabilities.framing):
+            # RFC 9110 section 8.6: never in a 204. A 304 may have one, but servers that
+            # frame by themselves take it for the length of what follows.
+            drop = (b"content-length",)
+        elif version != "1.1":
+            drop = (b"transfer-encoding",)
+            if version == "1.0" and whole is not None and _is_chunked(headers):
+                add.append((b"Content-Length", b"%d" % len(whole)))
+        if version[0] == "1" and self._expect and not self._asked:
+            # The client may send its body or not; nobody could tell it from a next request.
+            add.append((b"Connection", b"close"))
+        if drop:
+            headers = [field for field in headers if field[0].lower() not in drop]
+        return [*headers, *add] if add else headers
+
+    def _wants_trailers(self, status: int, headers: RawHeaders) -> bool:
+        if not self.capabilities.trailers or _TRAILERS not in self._extensions:
+            return False
+        if status in (204, 304) or self.head.method == "HEAD" or not _is_chunked(headers):
+            return False
+        return any(
+            name.lower() == b"te" and b"trailers" in list_items(value)
+            for name, value in self.head.headers
+        )
 
     async def _body(self, chunk: bytes, more: bool) -> None:
         if self.gone:
             raise ClientDisconnected("the client left")
+        await self._tell({"type": "http.response.body", "body": chunk, "more_body": more})
+
+    async def _tell(self, event: Event) -> None:
         try:
-            await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
+            await self._send(event)
         except OSError as exc:
             # The specification lets servers raise OSError once the client is gone.
             self.leave()
             raise ClientDisconnected("the client left") from exc
+
+    async def refuse_what_broke(self) -> None:
+        """Answer 400 if the request body broke off unanswered. Some servers say of broken
+        framing that the client left, and would answer 500 in our place."""
+        if not self.gone or self._started or self.body_ended or not self.may_have_body:
+            return
+        fields = [(b"content-length", b"0"), (b"connection", b"close")]
+        self._started = True
+        try:
+            await self._send({"type": "http.response.start", "status": 400, "headers": fields})
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        except OSError:
+            return  # it has really left
 
     async def close(self) -> None:
         """End the watch. The exchange is over."""
@@ -320,6 +416,10 @@ def capabilities_of(scope: Scope) -> Capabilities:
 @functools.cache
 def _extensions_as_capabilities(interim: bool, denial: bool) -> Capabilities:
     return Capabilities(interim=interim, denial=denial)
+
+
+def _is_chunked(headers: RawHeaders) -> bool:
+    return any(name.lower() == b"transfer-encoding" for name, _ in headers)
 
 
 async def _end(task: asyncio.Task[t.Any]) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from rolo.errors import DownstreamError
+
 RawHeaders = list[tuple[bytes, bytes]]
 
 
@@ -70,6 +72,8 @@ class HttpDownstream(t.Protocol):
     capabilities: Capabilities
     gone: bool
     """True once the client is known to have left."""
+    fault: DownstreamError | None
+    """Why the request must be refused, though the server below let it through."""
 
     @property
     def may_have_body(self) -> bool:

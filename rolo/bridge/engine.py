@@ -145,7 +145,7 @@ class Bridge:
         downstream.watch_gone(portal.interrupt)
         self.exchanges += 1
         try:
-            response = self._refused(request) or await self._decide(request)
+            response = self._refused(request, downstream.fault) or await self._decide(request)
             await self._answer(response, request, downstream)
         except ClientDisconnected as exc:
             LOG.debug("client left: %s %r", downstream.head.method, downstream.head.target)
@@ -160,9 +160,11 @@ class Bridge:
             portal.task = None
             body.close()
 
-    def _refused(self, request: BridgeRequest) -> Response | None:
+    def _refused(self, request: BridgeRequest, fault: DownstreamError | None) -> Response | None:
         """Return the answer to a request that no handler gets to see, ``None`` for others."""
         try:
+            if fault is not None:
+                raise fault
             self.limits.check_exchanges(self.exchanges)
             self.limits.check_head(request.head)
             if request.method == WEBSOCKET:
@@ -170,7 +172,11 @@ class Bridge:
                 raise UnusableMethod("the method WEBSOCKET is not for requests")
         except RoloError as exc:
             LOG.warning("%s refused: %s", _line(request), describe(exc))
-            return self._error_response(exc)
+            response = self._error_response(exc)
+            if isinstance(exc, DownstreamError):
+                # What follows on the connection cannot be believed to be another request.
+                response.headers["Connection"] = "close"
+            return response
         return None
 
     def _error_response(self, error: BaseException) -> Response:
@@ -252,7 +258,7 @@ class Bridge:
             response.close()
             raise ClientDisconnected("the client left")
         outcome = send.take_apart(response, lambda: request.environ, request.method)
-        if outcome.whole is not None:
+        if outcome.whole is not None and not outcome.trailers():
             outcome.close()
             await downstream.send_complete(
                 outcome.status, outcome.reason, outcome.headers, outcome.whole
@@ -265,7 +271,7 @@ class Bridge:
                 await self._close_unsent(outcome, portal)
                 raise
             await self._send_body(outcome, portal, downstream)
-            await downstream.end()
+            await downstream.end(outcome.trailers())
         except Exception as exc:
             if isinstance(exc, ClientDisconnected):
                 raise
@@ -280,6 +286,10 @@ class Bridge:
     async def _send_body(
         self, outcome: send.Outcome, portal: Portal, downstream: HttpDownstream
     ) -> None:
+        if outcome.whole is not None:
+            outcome.close()
+            await downstream.send_body(outcome.whole)
+            return
         if outcome.pulled is not None:
             try:
                 await send.pump(outcome.pulled, downstream)

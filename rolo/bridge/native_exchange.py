@@ -7,7 +7,7 @@ import http
 import typing as t
 
 from rolo.bridge.downstream import Capabilities, RawHeaders, RequestHead
-from rolo.errors import ClientDisconnected, ContentTooLarge, RoloError
+from rolo.errors import ClientDisconnected, ContentTooLarge, DownstreamError, RoloError
 from rolo.proxy.http1 import (
     LAST_CHUNK,
     BodyDecoder,
@@ -64,6 +64,7 @@ class NativeExchange:
     """An :class:`~rolo.bridge.downstream.HttpDownstream` on a native connection."""
 
     capabilities: Capabilities = CAPABILITIES
+    fault: DownstreamError | None = None  # heads are checked before there is an exchange
 
     __slots__ = (
         "_buffered",

@@ -36,6 +36,12 @@ class Outcome(t.NamedTuple):
     iterable: t.Iterable[bytes] | None
     """A body that only sync code may iterate."""
     close: t.Callable[[], None]
+    body: t.Any = None
+    """Whatever the parts above came from."""
+
+    def trailers(self) -> RawHeaders:
+        """Return the trailer fields of the body; none before its end, or where it has none."""
+        return getattr(self.body, "trailers", None) or []
 
 
 def take_apart(response: Response, environ: t.Callable[[], t.Any], method: str) -> Outcome:
@@ -55,12 +61,20 @@ def take_apart(response: Response, environ: t.Callable[[], t.Any], method: str) 
         return Outcome(status, reason, headers, b"", None, None, close)
     if isinstance(body, list | tuple):
         return Outcome(status, reason, headers, b"".join(body), None, None, close)
-    if hasattr(body, "__aiter__"):
-        read_whole = getattr(body, "read_whole_nowait", None)
-        whole = read_whole() if read_whole is not None else None
-        pulled = t.cast(PulledBody, body) if whole is None else None
-        return Outcome(status, reason, headers, whole, pulled, None, close)
-    return Outcome(status, reason, headers, None, None, t.cast("t.Iterable[bytes]", body), close)
+    if not hasattr(body, "__aiter__"):
+        iterable = t.cast("t.Iterable[bytes]", body)
+        return Outcome(status, reason, headers, None, None, iterable, close)
+    read_whole = getattr(body, "read_whole_nowait", None)
+    whole = read_whole() if read_whole is not None else None
+    pulled = t.cast(PulledBody, body) if whole is None else None
+    if whole is not None and not _has_length(headers):
+        # That all of it is here already is chance: what came without a length goes without.
+        headers = [*headers, (b"Transfer-Encoding", b"chunked")]
+    return Outcome(status, reason, headers, whole, pulled, None, close, body)
+
+
+def _has_length(headers: RawHeaders) -> bool:
+    return any(name.lower() == b"content-length" for name, _ in headers)
 
 
 def _status_line(response: Response) -> tuple[int, bytes]:

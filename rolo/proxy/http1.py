@@ -183,7 +183,7 @@ def parse_request_head(block: bytes, limits: HeadLimits = DEFAULT_LIMITS) -> Par
     if host is None:
         if modern:
             raise BadRequest("no Host")
-    elif _HOST.fullmatch(host) is None:
+    elif not is_host(host):
         # Repeated ones have been joined by now, and no host holds a blank.
         raise BadRequest(f"malformed or repeated Host: {_shown(host)}")
     method = _METHODS.get(raw_method) or raw_method.decode("ascii")
@@ -198,17 +198,36 @@ def parse_request_head(block: bytes, limits: HeadLimits = DEFAULT_LIMITS) -> Par
 def _apply(parsed: ParsedRequest, special: dict[bytes, bytes], modern: bool) -> None:
     """Read the fields that say how the message is framed and what becomes of the connection."""
     if b"content-length" in special or b"transfer-encoding" in special:
-        try:
-            parsed.framing, parsed.length = _framing(special, modern)
-        except ValueError as e:
-            raise BadRequest(str(e)) from None
+        parsed.framing, parsed.length = request_framing(special, modern=modern)
     if b"connection" in special:
-        options = _list(special[b"connection"])
+        options = list_items(special[b"connection"])
         parsed.keep_alive = b"close" not in options and (modern or b"keep-alive" in options)
         if modern and b"upgrade" in options:
-            parsed.upgrade = b", ".join(_list(special.get(b"upgrade", b""))) or None
+            parsed.upgrade = b", ".join(list_items(special.get(b"upgrade", b""))) or None
     if modern and b"expect" in special:
-        parsed.expect_continue = b"100-continue" in _list(special[b"expect"])
+        parsed.expect_continue = b"100-continue" in list_items(special[b"expect"])
+
+
+def is_host(value: bytes) -> bool:
+    """Whether ``value`` can stand in Host: a host with or without a port, or nothing."""
+    return _HOST.fullmatch(value) is not None
+
+
+def request_framing(
+    special: t.Mapping[bytes, bytes], *, modern: bool
+) -> tuple[Framing, int | None]:
+    """Return how the body of a request is framed, and its length if that is declared.
+
+    :param special: Content-Length, Transfer-Encoding or both, names in lower case, repeated
+        ones joined by commas
+    :param modern: the request came in HTTP/1.1, not 1.0
+    :raises BadRequest: ambiguous
+    :raises UnknownTransferCoding: clear, but not ``chunked``
+    """
+    try:
+        return _framing(special, modern)
+    except ValueError as e:
+        raise BadRequest(str(e)) from None
 
 
 def parse_response_head(
@@ -232,7 +251,7 @@ def parse_response_head(
     special = _special(headers, _RESPONSE_SPECIAL)
     keep_alive, framing, length = modern, Framing.CLOSE, None
     if b"connection" in special:
-        options = _list(special[b"connection"])
+        options = list_items(special[b"connection"])
         keep_alive = b"close" not in options and (modern or b"keep-alive" in options)
     if b"content-length" in special or b"transfer-encoding" in special:
         try:
@@ -281,12 +300,12 @@ def _special(headers: RawHeaders, names: frozenset[bytes]) -> dict[bytes, bytes]
     return found
 
 
-def _list(value: bytes) -> list[bytes]:
-    """The elements of a list field, in lower case (RFC 9110 section 5.6.1)."""
+def list_items(value: bytes) -> list[bytes]:
+    """Return the elements of a list field, in lower case (RFC 9110 section 5.6.1)."""
     return [item for part in value.lower().split(b",") if (item := part.strip(b" \t"))]
 
 
-def _framing(special: dict[bytes, bytes], modern: bool) -> tuple[Framing, int | None]:
+def _framing(special: t.Mapping[bytes, bytes], modern: bool) -> tuple[Framing, int | None]:
     """RFC 9112 section 6.3, with every "ought to be refused" read as "is refused".
 
     :raises ValueError: ambiguous
@@ -567,6 +586,8 @@ class _ChunkedDecoder:
 
 LAST_CHUNK = b"0\r\n\r\n"
 
+# What RFC 9110 section 5.5 allows in a line, and the line ends.
+_ALLOWED = bytes(c for c in range(256) if c >= 0x20 and c != 0x7F) + b"\t\r\n"
 # Names that passed the token rule once; bounded, since callers may make names up.
 _known_names: set[bytes] = set()
 _MAX_KNOWN_NAMES = 1024
@@ -624,8 +645,8 @@ def _join(first: bytes, headers: t.Iterable[tuple[bytes, bytes]]) -> bytes:
     head = b"".join(parts)
     # Names are tokens by now, so only values (and the reason) could hold a line end. Each
     # line has one of ours: any other would show in the count.
-    if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
-        raise ValueError("CR, LF or NUL in a header value or reason phrase")
+    if head.count(b"\n") != ends or head.count(b"\r") != ends or head.translate(None, _ALLOWED):
+        raise ValueError("CR, LF or other control in a header value or reason phrase")
     return head
 
 

@@ -41,6 +41,8 @@ def outgoing_request(
     :raises BadRequest: the request's target cannot be forwarded well-formed
     """
     raw = raw_headers(request)
+    method, version = _method(request), _http_version(request)
+    target, asked = _target(request, method, upstream, path)
     headers = outgoing_headers(
         raw,
         upstream.origin,
@@ -48,17 +50,21 @@ def outgoing_request(
         policy=policy,
         client=request.remote_addr,
         scheme=request.scheme,
-        http_version=_http_version(request),
+        host=asked,
+        http_version=version,
     )
+    if version == "1.0":
+        # RFC 9110 section 10.1.1: to be ignored, hence not for us to repeat in HTTP/1.1.
+        headers = [field for field in headers if field[0].lower() != b"expect"]
     if edits:
         headers = _edited(headers, edits, keep_host=preserve_host)
     outgoing = OutgoingRequest(
-        origin=upstream.origin,
-        method=request.method,
-        target=_target(request, upstream, path),
-        headers=headers,
+        origin=upstream.origin, method=method, target=target, headers=headers
     )
-    _add_body(outgoing, request, raw)
+    if isinstance(request, BridgeRequest):
+        _add_bridged_body(outgoing, request, raw)
+    else:
+        _add_body(outgoing, request, raw)
     return outgoing
 
 
@@ -89,10 +95,24 @@ def raw_tail(raw_path: bytes, tail: str) -> bytes:
     return quote(wanted, safe=_PATH_SAFE).encode("ascii")
 
 
-def _target(request: Request, upstream: Upstream, path: str | None) -> bytes:
+def _method(request: Request) -> str:
+    """Return the method as it was written; werkzeug makes it upper case."""
     if isinstance(request, BridgeRequest):
-        form = split_target(request.head.target, request.method)
-        raw_path, query = form.path, form.query
+        return request.method
+    written = str(request.environ.get("REQUEST_METHOD", ""))
+    return written if written.upper() == request.method else request.method
+
+
+def _target(
+    request: Request, method: str, upstream: Upstream, path: str | None
+) -> tuple[bytes, bytes | None]:
+    """Return the target to ask for, and the authority that the request's own target names
+    (``None``: it names none)."""
+    asked: bytes | None = None
+    if isinstance(request, BridgeRequest):
+        raw_path, query, _, asked = split_target(request.head.target, method)
+    elif (uri := request.environ.get("RAW_URI")) and "rolo.headers" in request.environ:
+        raw_path, query, _, asked = split_target(uri.encode("latin-1"), method)
     else:
         raw_path = get_raw_path(request).encode("latin-1")
         query = request.query_string or None
@@ -100,7 +120,7 @@ def _target(request: Request, upstream: Upstream, path: str | None) -> bytes:
         raw_path = quote(path, safe=_PATH_SAFE).encode("ascii")
         if not raw_path.startswith(b"/"):
             raw_path = b"/" + raw_path
-    return join_target(upstream.base_path, raw_path, query)
+    return join_target(upstream.base_path, raw_path, query), asked
 
 
 def _edited(headers: RawHeaders, edits: HeaderEdits, *, keep_host: bool) -> RawHeaders:
@@ -115,30 +135,34 @@ def _edited(headers: RawHeaders, edits: HeaderEdits, *, keep_host: bool) -> RawH
     return [pair for pair in headers if pair[0].lower() not in replaced] + new
 
 
-def _add_body(outgoing: OutgoingRequest, request: Request, raw: RawHeaders) -> None:
-    if isinstance(request, BridgeRequest):
-        if not request.body.is_empty:
-            _add_pulled_body(outgoing, request, raw)
-        return
-    length, chunked, _ = _body_fields(raw)
-    if length is not None or chunked:
-        outgoing.body = restore_payload(request)
-        outgoing.length = len(outgoing.body)
-
-
-def _add_pulled_body(outgoing: OutgoingRequest, request: BridgeRequest, raw: RawHeaders) -> None:
-    body = request.body
+def _add_bridged_body(outgoing: OutgoingRequest, request: BridgeRequest, raw: RawHeaders) -> None:
+    """Add a body that the bridge has checked, or will while it is pulled."""
     length, chunked, expect = _body_fields(raw)
+    body = request.body
+    if body.is_empty:
+        if length is not None:
+            outgoing.body, outgoing.length = b"", 0
+        return
     if length is None and not chunked and request.head.http_version[0] == "1":
         return
-    outgoing.length = length
     outgoing.expect_continue = expect
+    outgoing.length = length
     whole = body.whole_nowait()
-    if whole is None:
+    if whole is not None and length is not None:
+        outgoing.body, outgoing.length = whole, len(whole)
+    else:
         outgoing.body = body
         outgoing.request_trailers = lambda: body.trailers
-    elif whole or length is not None or chunked:
-        outgoing.body, outgoing.length = whole, len(whole)
+
+
+def _add_body(outgoing: OutgoingRequest, request: Request, raw: RawHeaders) -> None:
+    """Add the body of a request that came through WSGI, or was made by hand."""
+    length, chunked, expect = _body_fields(raw)
+    if length is None and not chunked:
+        return
+    outgoing.expect_continue = expect
+    outgoing.body = restore_payload(request)
+    outgoing.length = len(outgoing.body)
 
 
 def _body_fields(raw: RawHeaders) -> tuple[int | None, bool, bool]:
