@@ -26,6 +26,8 @@ __all__ = [
     "RequestContext",
     "Response",
     "call_safe",
+    "context_of",
+    "remember_context",
 ]
 
 LOG = logging.getLogger(__name__)
@@ -53,6 +55,17 @@ class RequestContext:
         def __getattr__(self, name: str) -> t.Any: ...
 
         def __setattr__(self, name: str, value: t.Any) -> None: ...
+
+
+def remember_context(context: RequestContext) -> None:
+    """Let code that is given only the request of ``context`` find the context."""
+    vars(context.request)["gateway_context"] = context
+
+
+def context_of(request: t.Any) -> RequestContext | None:
+    """Return the context of the chain that handles ``request``, ``None`` if nobody has
+    remembered it."""
+    return t.cast("RequestContext | None", vars(request).get("gateway_context"))
 
 
 RC = t.TypeVar("RC", bound=RequestContext)

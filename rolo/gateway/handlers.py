@@ -7,7 +7,7 @@ import typing as t
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, NotFound
 
-from rolo.gateway.chain import HandlerChain, RequestContext
+from rolo.gateway.chain import HandlerChain, RequestContext, remember_context
 from rolo.response import Response
 from rolo.routing.router import Router
 
@@ -41,6 +41,7 @@ class RouterHandler:
     def __call__(
         self, chain: HandlerChain[t.Any], context: RequestContext, response: Response
     ) -> None:
+        remember_context(context)
         try:
             result = self.router.dispatch(context.request)
         except NotFound:

@@ -1,0 +1,96 @@
+"""Sync code that the loop needs run beside the handler of an exchange.
+
+While a handler waits for an upstream, hooks of the same exchange may have work to do: a
+piece of the request body to change, an interim answer to look at. In ``loop`` mode they
+run in greenlets like handlers. In ``threads`` mode they have a pool of their own, since a
+full pool of handlers that wait for their hooks would wait for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import typing as t
+
+import greenlet
+
+from rolo.bridge.portal import HandlerGreenlet, Portal
+from rolo.bridge.workers import WorkerPool
+
+T = t.TypeVar("T")
+
+HOOK_THREADS = 64
+
+
+def on_worker_thread(portal: Portal) -> bool:
+    """Whether the calling sync code of ``portal`` has a thread of its own, and may block."""
+    return threading.get_ident() != portal.home.thread_id
+
+
+def may_wait(portal: Portal) -> bool:
+    """Whether the calling code may wait through ``portal``: it is not the loop's own."""
+    return on_worker_thread(portal) or isinstance(greenlet.getcurrent(), HandlerGreenlet)
+
+
+class Beside:
+    """Runs sync code of any exchange on behalf of one loop; lives as long as its bridge.
+
+    The loop's thread only, but for what it runs.
+    """
+
+    def __init__(self, threads: bool) -> None:
+        self._pool = WorkerPool(HOOK_THREADS, "rolo-hook") if threads else None
+        self._tasks: set[asyncio.Task[t.Any]] = set()
+
+    @classmethod
+    def of(cls, portal: Portal, *, threads: bool) -> Beside:
+        """Return the one of the portal's loop."""
+        return portal.home.resource((cls, threads), lambda: cls(threads))
+
+    async def run(self, portal: Portal, function: t.Callable[..., T], *args: t.Any) -> T:
+        """Run ``function`` for the exchange of ``portal``, and return what it returns.
+
+        Cancelling does not stop a function that runs on a thread.
+        """
+        if self._pool is None:
+            return await portal.run_in_greenlet(_entered, portal, function, args)
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        context = contextvars.copy_context()
+
+        def settle(result: t.Any, error: BaseException | None) -> None:
+            if done.done():
+                return
+            if error is None:
+                done.set_result(result)
+            else:
+                done.set_exception(error)
+
+        def job() -> None:
+            result, error = None, None
+            try:
+                result = context.run(_entered, portal, function, args)
+            except BaseException as exc:  # noqa: BLE001 - raised again where it is awaited
+                error = exc
+            portal.post(settle, result, error)
+
+        self._pool.run(job)
+        return await done
+
+    def start(self, portal: Portal, function: t.Callable[..., t.Any], *args: t.Any) -> None:
+        """Run ``function``, which does not raise, without waiting for it."""
+        task = asyncio.get_running_loop().create_task(self.run(portal, function, *args))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Wait for what was started, and end the threads."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5.0)
+        if self._pool is not None:
+            self._pool.shutdown(wait=False)
+
+
+def _entered(portal: Portal, function: t.Callable[..., T], args: tuple[t.Any, ...]) -> T:
+    portal.enter()
+    return function(*args)

@@ -1,0 +1,1 @@
+"""Rewriting what passes a proxy: the machinery below :class:`rolo.proxy.Hooks`."""

@@ -1,0 +1,268 @@
+"""Bodies on their way through hooks: transformed, counted, and closed once."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import typing as t
+
+from rolo.bridge.portal import Portal
+from rolo.proxy.messages import AsyncBody, RawHeaders
+from rolo.proxy.rewrite.codings import decode, encode
+from rolo.proxy.rewrite.transform import Pieces, Stage
+
+_EAGER = 128 * 1024
+"""Bytes of a transformed body that is sent in one step with its head."""
+
+
+def pipeline(pieces: Pieces, codings: t.Sequence[str], stages: t.Sequence[Stage]) -> Chain:
+    """Return ``pieces`` decoded, passed through ``stages`` in order, and encoded again.
+
+    :raises UnknownCoding: they cannot be decoded
+    """
+    steps: list[t.Iterator[bytes]] = []
+    current: Pieces = pieces
+    if codings:
+        current = decode(pieces, codings)
+        steps.append(current)
+    for stage in stages:
+        current = stage(current)
+        steps.append(current)
+    if codings:
+        current = encode(current, codings)
+        steps.append(current)
+    return Chain(iter(current), steps)
+
+
+class Chain:
+    """An iterator through several generators, which closes all of them."""
+
+    __slots__ = ("_current", "_steps")
+
+    def __init__(self, current: t.Iterator[bytes], steps: list[t.Iterator[bytes]]) -> None:
+        self._current = current
+        self._steps = steps
+
+    def __iter__(self) -> t.Iterator[bytes]:
+        return self._current
+
+    def take_whole(self) -> bytes | None:
+        """Return all of it if that is little, else ``None``; nothing is lost then."""
+        taken, size = [], 0
+        for piece in self._current:
+            taken.append(piece)
+            size += len(piece)
+            if size > _EAGER:
+                self._current = itertools.chain(taken, self._current)
+                return None
+        return b"".join(taken)
+
+    def close(self) -> None:
+        # From the reader's end, as if it had been one generator.
+        for step in reversed(self._steps):
+            close = getattr(step, "close", None)
+            if close is not None:
+                close()
+
+
+class Watcher(t.Protocol):
+    """Told how a body fares."""
+
+    def body_ended(self) -> None:
+        """All of it was read."""
+
+    def body_failed(self, error: BaseException) -> None:
+        """It broke off."""
+
+    def body_closed(self, sent: int) -> None:
+        """It is closed, after so many bytes; called once, last."""
+
+
+class TrackedBody:
+    """A response body that passes untouched, with its bytes counted.
+
+    The loop pulls it as it would have pulled the body inside, a
+    :class:`~rolo.proxy.stream.ForwardedBody`.
+    """
+
+    def __init__(self, body: t.Any, watcher: Watcher) -> None:
+        self._body = body
+        self._watcher = watcher
+        self._sent = 0
+        self._closed = False
+
+    def __aiter__(self) -> TrackedBody:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            piece: bytes = await anext(self._body.__aiter__())
+        except StopAsyncIteration:
+            self._watcher.body_ended()
+            raise
+        except Exception as exc:
+            self._watcher.body_failed(exc)
+            raise
+        self._sent += len(piece)
+        return piece
+
+    def __iter__(self) -> t.Iterator[bytes]:
+        try:
+            for piece in self._body:
+                self._sent += len(piece)
+                yield piece
+        except Exception as exc:
+            self._watcher.body_failed(exc)
+            raise
+        self._watcher.body_ended()
+
+    def read_whole_nowait(self) -> bytes | None:
+        """Return the whole body if it is here already, else ``None``."""
+        read = getattr(self._body, "read_whole_nowait", None)
+        whole: bytes | None = read() if read is not None else None
+        if whole is not None:
+            self._sent += len(whole)
+            self._watcher.body_ended()
+        return whole
+
+    @property
+    def trailers(self) -> RawHeaders:
+        """The trailer fields; empty before the end of the body."""
+        return getattr(self._body, "trailers", [])
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            _close(self._body)
+        finally:
+            self._watcher.body_closed(self._sent)
+
+
+class TransformedBody:
+    """A response body that sync code makes of another.
+
+    :param pieces: what is sent
+    :param source: the body it is made of, closed with this one
+    :param edit_trailers: given the trailer fields of ``source`` when it has ended; returns
+        those to send
+    """
+
+    def __init__(
+        self,
+        pieces: Pieces,
+        source: t.Any,
+        watcher: Watcher,
+        edit_trailers: t.Callable[[RawHeaders], RawHeaders] | None = None,
+    ) -> None:
+        self._pieces = pieces
+        self._source = source
+        self._watcher = watcher
+        self._edit_trailers = edit_trailers
+        self._sent = 0
+        self._closed = False
+        self.trailers: RawHeaders = []
+        """The trailer fields; empty before the end of the body."""
+
+    def __iter__(self) -> t.Iterator[bytes]:
+        try:
+            for piece in self._pieces:
+                if piece:
+                    self._sent += len(piece)
+                    yield piece
+            trailers = getattr(self._source, "trailers", [])
+            self.trailers = self._edit_trailers(trailers) if self._edit_trailers else trailers
+        except Exception as exc:
+            self._watcher.body_failed(exc)
+            raise
+        self._watcher.body_ended()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            _close(self._pieces)
+            _close(self._source)
+        finally:
+            self._watcher.body_closed(self._sent)
+
+
+class CountedUpload:
+    """A request body that passes untouched, with its bytes counted."""
+
+    def __init__(self, body: AsyncBody, count: t.Callable[[int], None]) -> None:
+        self._body = body
+        self._count = count
+
+    async def receive_body(self) -> bytes:
+        piece = await self._body.receive_body()
+        self._count(len(piece))
+        return piece
+
+
+class UploadPieces:
+    """The pieces of a request body for sync code, which waits for each through the portal."""
+
+    def __init__(self, body: AsyncBody, portal: Portal) -> None:
+        self._body = body
+        self._portal = portal
+        self._waiting: asyncio.Task[t.Any] | None = None
+
+    def __iter__(self) -> t.Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        piece = self._portal.call(self._receive())
+        if not piece:
+            raise StopIteration
+        return piece
+
+    async def _receive(self) -> bytes:
+        self._waiting = asyncio.current_task()
+        try:
+            return await self._body.receive_body()
+        finally:
+            self._waiting = None
+
+    def cancel(self) -> None:
+        """Let go whoever waits for a piece. The loop's thread only."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+
+class TransformedUpload:
+    """A request body that sync code makes of another.
+
+    :param source: where ``pieces`` come from in the end
+    :param run: awaits sync code where the handlers of this bridge run
+    """
+
+    def __init__(
+        self,
+        pieces: Pieces,
+        source: UploadPieces,
+        run: t.Callable[[t.Callable[[], bytes]], t.Awaitable[bytes]],
+    ) -> None:
+        self._iterator = iter(pieces)
+        self._source = source
+        self._run = run
+
+    async def receive_body(self) -> bytes:
+        try:
+            return await self._run(self._next)
+        except asyncio.CancelledError:
+            # The answer came early and does not want the rest; a thread may wait for it.
+            self._source.cancel()
+            raise
+
+    def _next(self) -> bytes:
+        # An empty piece would be taken for the end.
+        return next((piece for piece in self._iterator if piece), b"")
+
+
+def _close(body: t.Any) -> None:
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()

@@ -1,0 +1,356 @@
+"""One proxied exchange through its hooks, in wire order."""
+
+from __future__ import annotations
+
+import logging
+import typing as t
+
+from werkzeug.exceptions import HTTPException
+
+from rolo.bridge.beside import Beside, may_wait, on_worker_thread
+from rolo.bridge.portal import Portal
+from rolo.errors import ClientDisconnected, ConnectError, RoloError
+from rolo.forwarded import LazyResponse, UpstreamAnswer
+from rolo.proxy.messages import OnInterim, OutgoingRequest, RawHeaders
+from rolo.proxy.rewrite.bodies import CountedUpload, TrackedBody, TransformedBody, pipeline
+from rolo.proxy.rewrite.context import Outcome, ProxyContext
+from rolo.proxy.rewrite.fields import HeaderFields
+from rolo.proxy.rewrite.hooks import Interim
+from rolo.proxy.rewrite.messages import OutboundRequest, ProxiedResponse, WholeBody
+from rolo.proxy.rewrite.phases import Hook, Phases
+from rolo.proxy.rewrite.transform import Stage, call, chunk_stage, event_stage, failed
+from rolo.response import Response
+
+LOG = logging.getLogger(__name__)
+
+MAX_UPSTREAMS = 10
+"""How many upstreams ``on_connect_failed`` may try for one request."""
+
+
+class Forwarder(t.Protocol):
+    """What builds and sends requests: the proxy below the hooks."""
+
+    def build(self, context: ProxyContext) -> OutgoingRequest:
+        """Return what goes to ``context.upstream`` for ``context.request``."""
+
+    def send(
+        self, context: ProxyContext, outgoing: OutgoingRequest, on_interim: OnInterim | None
+    ) -> UpstreamAnswer:
+        """Send it, and return the answer once its head is here."""
+
+    def interim_relay(self, context: ProxyContext) -> OnInterim | None:
+        """Return what passes 1xx answers on to the client, ``None`` if nothing can."""
+
+
+class HookedExchange:
+    """Takes one request through hooks, to the upstream and back.
+
+    It is also the watcher of the answer's body, whose end is the end of the exchange.
+    """
+
+    def __init__(
+        self, phases: Phases, forwarder: Forwarder, context: ProxyContext, portal: Portal | None
+    ) -> None:
+        self._phases = phases
+        self._forwarder = forwarder
+        self._context = context
+        self._portal = portal
+        self._threads = portal is None or on_worker_thread(portal)
+        self._whole = False
+        self._finished = False
+
+    def run(self) -> Response:
+        """Return the answer.
+
+        :raises RoloError: there is none, and no hook gave another
+        :raises HTTPException: a hook raised it
+        """
+        try:
+            return self._answer()
+        except HTTPException as exc:
+            self._finish("answered", exc)
+            raise
+        except Exception as exc:  # noqa: BLE001 - raised again, unless a hook answers
+            return self._failed(exc)
+        except BaseException as exc:
+            self._finish("client gone" if self._context.client_gone else "refused", exc)
+            raise
+
+    def _answer(self) -> Response:
+        context = self._context
+        answered = self._ask("on_request")
+        if answered is not None:
+            return self._answered(answered)
+        answer = self._connect()
+        if isinstance(answer, Response):
+            return self._answered(answer)
+        context.seconds_to_head = context.elapsed()
+        response = context.response = ProxiedResponse(answer, context.request.method)
+        try:
+            answered = self._ask("on_response", response)
+            if answered is None:
+                return self._forwarded(response)
+        except BaseException:
+            _close(response.body)
+            raise
+        _close(response.body)
+        return self._answered(answered)
+
+    # --- the way out
+
+    def _connect(self) -> UpstreamAnswer | Response:
+        """Send the request to the first upstream that takes it."""
+        context = self._context
+        for _ in range(MAX_UPSTREAMS):
+            upstream, path = context.upstream, context.path
+            outgoing = self._forwarder.build(context)
+            outbound = context.outbound = OutboundRequest(outgoing, self._portal)
+            self._prepare(outbound)
+            answered = self._ask("on_outgoing", outbound)
+            if answered is not None:
+                return answered
+            for hook in self._phases["on_request_chunk"]:
+                outbound.transform_with(self._chunk_stage(hook))
+            outbound.apply(self._run_beside)
+            self._count(outgoing)
+            try:
+                return self._forwarder.send(context, outgoing, self._interim_relay())
+            except ConnectError as exc:
+                error = exc
+            context.error = error
+            answered = self._ask("on_connect_failed", error)
+            if answered is not None:
+                return answered
+            if (context.upstream, context.path) == (upstream, path):
+                raise error
+            context.error = None
+        raise error
+
+    def _prepare(self, outbound: OutboundRequest) -> None:
+        """Ask only for what can be transformed, where that is known before."""
+        if self._phases["on_response_chunk"] or self._phases["on_event"]:
+            outbound.accept_known_codings()
+            outbound.refuse_ranges()
+
+    def _count(self, outgoing: OutgoingRequest) -> None:
+        if not self._phases["on_finished"] or outgoing.body is None:
+            return
+        if isinstance(outgoing.body, bytes):
+            self._received(len(outgoing.body))
+        else:
+            outgoing.body = CountedUpload(outgoing.body, self._received)
+
+    def _received(self, size: int) -> None:
+        self._context.bytes_received += size
+
+    async def _run_beside(self, function: t.Callable[[], bytes]) -> bytes:
+        portal = self._portal
+        assert portal is not None
+        return await Beside.of(portal, threads=self._threads).run(portal, function)
+
+    def _interim_relay(self) -> OnInterim | None:
+        relay = self._forwarder.interim_relay(self._context)
+        hooks, portal = self._phases["on_interim"], self._portal
+        if not hooks or portal is None:
+            return relay
+
+        async def hooked(status: int, headers: RawHeaders) -> None:
+            interim = Interim(status, HeaderFields(list(headers)))
+            beside = Beside.of(portal, threads=self._threads)
+            if await beside.run(portal, self._pass_interim, interim) and relay is not None:
+                await relay(interim.status, interim.headers.pairs)
+
+        return hooked
+
+    def _pass_interim(self, interim: Interim) -> bool:
+        return all(
+            call(hook.label, hook.call, self._context, interim) is not False
+            for hook in self._phases["on_interim"]
+        )
+
+    # --- the way back
+
+    def _forwarded(self, response: ProxiedResponse) -> Response:
+        """Return the answer as the hooks have left it."""
+        stages = [*response.stages, *self._body_stages(response)]
+        body, whole = response.body, None
+        if response.plain is not None or stages:
+            response.fix_head()
+            if response.has_body:
+                body, whole = self._transformed(response, stages)
+        if whole is not None:
+            response.headers["Content-Length"] = str(len(whole))
+            body = WholeBody(whole, response.body)
+        if not response.has_body:
+            self._whole = True
+        return LazyResponse(
+            UpstreamAnswer(
+                response.status,
+                response.reason.encode("latin-1", "replace"),
+                response.headers.pairs,
+                self._tracked(body),
+            )
+        )
+
+    def _body_stages(self, response: ProxiedResponse) -> list[Stage]:
+        if response.status == 206:
+            # Only an origin that was not asked for a part sends one here.
+            return []
+        stages = [self._chunk_stage(hook) for hook in self._phases["on_response_chunk"]]
+        if response.is_event_stream:
+            stages += [
+                event_stage(self._bound(hook, "on_event"), hook.label)
+                for hook in self._phases["on_event"]
+            ]
+        return stages
+
+    def _transformed(
+        self, response: ProxiedResponse, stages: list[Stage]
+    ) -> tuple[t.Any, bytes | None]:
+        """Return the new body, and all of it if it is here already."""
+        if response.plain is not None:
+            return None, response.encoded(stages)
+        read = getattr(response.body, "read_whole_nowait", None)
+        here = read() if read is not None else None
+        source = response.body if here is None else [here]
+        pieces = pipeline(source, response.codings, stages)
+        is_small = here is not None or isinstance(response.body, WholeBody)
+        if is_small and response.prompt and not response.is_event_stream:
+            whole = pieces.take_whole()
+            if whole is not None:
+                return None, whole
+        return TransformedBody(pieces, response.body, self, self._edit_trailers), None
+
+    def _tracked(self, body: t.Any) -> t.Any:
+        """Return ``body``, watched if any hook wants to know of its end."""
+        if isinstance(body, TransformedBody):
+            return body
+        if self._phases["on_trailers"] or not hasattr(body, "__aiter__"):
+            return TransformedBody(body, body, self, self._edit_trailers)
+        return TrackedBody(body, self) if self._phases["on_finished"] else body
+
+    def _edit_trailers(self, trailers: RawHeaders) -> RawHeaders:
+        fields = HeaderFields(list(trailers))
+        for hook in self._phases["on_trailers"]:
+            self._context.phase = "on_trailers"
+            call(hook.label, hook.call, self._context, fields)
+        return fields.pairs
+
+    def _chunk_stage(self, hook: Hook) -> Stage:
+        return chunk_stage(self._bound(hook, hook.label.partition(" ")[0]), hook.label)
+
+    def _bound(self, hook: Hook, phase: str) -> t.Callable[[t.Any], t.Any]:
+        context, function = self._context, hook.call
+
+        def bound(item: t.Any) -> t.Any:
+            context.phase = phase
+            return function(context, item)
+
+        return bound
+
+    # --- the end
+
+    def _answered(self, response: Response) -> Response:
+        """Return a hook's own answer; its end is the end of the exchange."""
+        if self._phases["on_finished"]:
+            if response.is_sequence:
+                self._context.bytes_sent = response.calculate_content_length() or 0
+            else:
+                response.response = _counted(response.response, self._sent)
+            response.call_on_close(lambda: self._finish("answered", None))
+        return response
+
+    def _sent(self, size: int) -> None:
+        self._context.bytes_sent += size
+
+    def _failed(self, error: Exception) -> Response:
+        context = self._context
+        context.error = error
+        if isinstance(error, ClientDisconnected):
+            self._finish("client gone", error)
+            raise error
+        try:
+            answered = self._ask("on_error", error)
+        except Exception as exc:
+            self._finish("refused", exc)
+            raise
+        if answered is None:
+            self._finish("refused", error)
+            raise error
+        if self._phases["on_finished"]:
+            answered.call_on_close(lambda: self._finish("refused", error))
+        return answered
+
+    def body_ended(self) -> None:
+        self._whole = True
+
+    def body_failed(self, error: BaseException) -> None:
+        self._context.error = error
+
+    def body_closed(self, sent: int) -> None:
+        self._context.bytes_sent = sent
+        error = self._context.error
+        if self._whole:
+            self._finish("complete", None)
+        elif isinstance(error, ClientDisconnected) or self._context.client_gone:
+            self._finish("client gone", error)
+        else:
+            self._finish("unread" if error is None else "aborted", error)
+
+    def _finish(self, outcome: Outcome, error: BaseException | None) -> None:
+        if self._finished:
+            return
+        self._finished = True
+        context, portal = self._context, self._portal
+        context.outcome, context.error, context.seconds = outcome, error, context.elapsed()
+        if not self._phases["on_finished"]:
+            return
+        if portal is None or may_wait(portal):
+            self._call_finished()
+        else:
+            Beside.of(portal, threads=self._threads).start(portal, self._call_finished)
+
+    def _call_finished(self) -> None:
+        self._context.phase = "on_finished"
+        for hook in self._phases["on_finished"]:
+            try:
+                hook.call(self._context)
+            except Exception as exc:  # noqa: BLE001 - whatever a hook raises
+                failed(hook.label, exc)
+
+    # --- calling
+
+    def _ask(self, phase: str, *args: t.Any) -> Response | None:
+        """Call the hooks of a phase until one answers."""
+        hooks = self._phases[phase]
+        if hooks:
+            self._context.phase = phase
+        for label, function in hooks:
+            try:
+                answered = function(self._context, *args)
+            except (HTTPException, RoloError):
+                raise
+            except Exception as exc:
+                raise failed(label, exc) from exc
+            if answered is not None:
+                return _response(label, answered)
+        return None
+
+
+def _response(label: str, answered: t.Any) -> Response:
+    if isinstance(answered, Response):
+        return answered
+    error = TypeError(f"a response or nothing is to be returned, not {type(answered).__name__}")
+    raise failed(label, error) from error
+
+
+def _counted(pieces: t.Any, count: t.Callable[[int], None]) -> t.Iterator[t.Any]:
+    for piece in pieces:
+        count(len(piece))
+        yield piece
+
+
+def _close(body: t.Any) -> None:
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()

@@ -1,0 +1,145 @@
+"""A light view on raw header pairs, for hooks that edit a field or two."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+# RFC 9110 section 5.5: a value with one of these would end, and another field begin.
+_FORBIDDEN = re.compile(rb"[\0\r\n]")
+
+
+class HeaderFields:
+    """Header fields over the very list of raw pairs that goes on the wire.
+
+    Names are compared without regard to case; order, case and repeats of what is not
+    touched stay as they came. Text is Latin-1, as on the wire.
+    """
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, pairs: RawHeaders | None = None) -> None:
+        self.pairs: RawHeaders = [] if pairs is None else pairs
+
+    def __getitem__(self, name: str) -> str:
+        """Return the first value.
+
+        :raises KeyError: there is none
+        """
+        value = self.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    @t.overload
+    def get(self, name: str) -> str | None: ...
+
+    @t.overload
+    def get(self, name: str, default: str) -> str: ...
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """Return the first value, ``default`` if there is none."""
+        key = name.lower().encode("latin-1")
+        for field, value in self.pairs:
+            if field.lower() == key:
+                return value.decode("latin-1")
+        return default
+
+    def getlist(self, name: str) -> list[str]:
+        """Return all values in their order."""
+        key = name.lower().encode("latin-1")
+        return [value.decode("latin-1") for field, value in self.pairs if field.lower() == key]
+
+    def __contains__(self, name: str) -> bool:
+        return self.get(name) is not None
+
+    def __setitem__(self, name: str, value: str) -> None:
+        """Give the field this one value, in the place of its first; add it at the end if
+        there is none.
+
+        :raises ValueError: name or value could not be written as one field
+        """
+        pair = _pair(name, value)
+        key = pair[0].lower()
+        pairs = self.pairs
+        at = next((i for i, (field, _) in enumerate(pairs) if field.lower() == key), None)
+        if at is None:
+            pairs.append(pair)
+            return
+        pairs[at] = (pairs[at][0], pair[1])
+        pairs[at + 1 :] = [field for field in pairs[at + 1 :] if field[0].lower() != key]
+
+    def add(self, name: str, value: str) -> None:
+        """Add a field at the end, whether or not there is one of that name.
+
+        :raises ValueError: name or value could not be written as one field
+        """
+        self.pairs.append(_pair(name, value))
+
+    def setdefault(self, name: str, value: str) -> str:
+        """Return the first value, having added ``value`` if there was none."""
+        present = self.get(name)
+        if present is None:
+            self.add(name, value)
+            return value
+        return present
+
+    def setlist(self, name: str, values: t.Iterable[str]) -> None:
+        """Put ``values`` at the end in the place of all fields of that name."""
+        new = [_pair(name, value) for value in values]
+        self.remove(name)
+        self.pairs.extend(new)
+
+    def remove(self, *names: str) -> None:
+        """Remove all fields of these names; nothing if there are none."""
+        keys = {name.lower().encode("latin-1") for name in names}
+        self.pairs[:] = [field for field in self.pairs if field[0].lower() not in keys]
+
+    def __delitem__(self, name: str) -> None:
+        self.remove(name)
+
+    def pop(self, name: str, default: str | None = None) -> str | None:
+        """Remove all fields of that name and return the first value."""
+        value = self.get(name)
+        if value is None:
+            return default
+        self.remove(name)
+        return value
+
+    def replace(self, name: str, edit: t.Callable[[str], str | None]) -> None:
+        """Put ``edit(value)`` in the place of each value; ``None`` removes the field."""
+        key = name.lower().encode("latin-1")
+        result: RawHeaders = []
+        for pair in self.pairs:
+            if pair[0].lower() != key:
+                result.append(pair)
+                continue
+            value = edit(pair[1].decode("latin-1"))
+            if value is not None:
+                result.append((pair[0], _pair(name, value)[1]))
+        self.pairs[:] = result
+
+    def items(self) -> list[tuple[str, str]]:
+        """Return all fields as text."""
+        return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.pairs]
+
+    def __iter__(self) -> t.Iterator[tuple[str, str]]:
+        return iter(self.items())
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __repr__(self) -> str:
+        return f"HeaderFields({self.pairs!r})"
+
+
+def _pair(name: str, value: str) -> tuple[bytes, bytes]:
+    raw_name, raw_value = name.encode("latin-1", "replace"), str(value).encode("latin-1")
+    if _NAME.fullmatch(raw_name) is None:
+        raise ValueError(f"not the name of a header field: {name!r}")
+    if _FORBIDDEN.search(raw_value) is not None:
+        raise ValueError(f"a line break or NUL in the value of {name}")
+    return raw_name, raw_value

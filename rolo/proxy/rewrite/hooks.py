@@ -1,0 +1,115 @@
+"""The phases of an exchange, to be overridden one by one."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from rolo.proxy.rewrite.context import ProxyContext
+from rolo.proxy.rewrite.fields import HeaderFields
+from rolo.proxy.rewrite.messages import OutboundRequest, ProxiedResponse
+from rolo.proxy.rewrite.sse import Event
+from rolo.response import Response
+
+
+@dataclasses.dataclass
+class Interim:
+    """A 1xx answer on its way to the client."""
+
+    status: int
+    headers: HeaderFields
+
+
+class Hooks:
+    """Subclass it and override the phases you need; those that are left cost nothing.
+
+    Methods are called in the order in which they stand here, with the exchange's context
+    first. They are sync code: they may wait through rolo's own calls (``context.sleep``,
+    reading a body, forwarding elsewhere), and in ``threads`` mode in any way.
+
+    An error that a hook raises is logged with the hook's name. Before the answer's head it
+    becomes 500 (a werkzeug :class:`HTTPException`: its own answer), after it the answer is
+    broken off. Either way ``on_finished`` follows.
+    """
+
+    def on_request(self, context: ProxyContext) -> Response | None:
+        """The request's head is here; nothing of it has gone out. Choose another
+        ``context.upstream`` or ``context.path``, edit ``context.request.headers``, or
+        return a response, which stops the exchange."""
+
+    def on_outgoing(self, context: ProxyContext, outbound: OutboundRequest) -> Response | None:
+        """The outgoing request is ready: ``context.request`` is what came (read it),
+        ``outbound`` what goes (edit it). Hop-by-hop fields are gone and stay gone, Host and
+        ``X-Forwarded-*`` are set. Called again for each upstream that is tried."""
+
+    def on_request_chunk(
+        self, context: ProxyContext, chunk: bytes
+    ) -> bytes | t.Iterable[bytes] | None:
+        """A piece of the request body, decoded. Return what goes in its place (an empty
+        list drops it), or nothing to leave it."""
+
+    def on_connect_failed(self, context: ProxyContext, error: Exception) -> Response | None:
+        """The upstream cannot be reached, and has got nothing of the request. Set another
+        ``context.upstream`` to go on there, or return a response; else the client gets the
+        error."""
+
+    def on_interim(self, context: ProxyContext, interim: Interim) -> bool | None:
+        """A 1xx answer but 101 came. Edit its fields; return ``False`` to hold it back."""
+
+    def on_response(self, context: ProxyContext, response: ProxiedResponse) -> Response | None:
+        """The head of the final answer is here. Edit it, have its body transformed, or
+        return a response to send in its place."""
+
+    def on_response_chunk(
+        self, context: ProxyContext, chunk: bytes
+    ) -> bytes | t.Iterable[bytes] | None:
+        """A piece of the answer's body, decoded; as :meth:`on_request_chunk`."""
+
+    def on_event(self, context: ProxyContext, event: Event) -> Event | t.Iterable[Event] | None:
+        """A server-sent event of an answer that is an event stream. Return what goes in its
+        place (an empty list drops it), or nothing to send ``event``, changed or not."""
+
+    def on_trailers(self, context: ProxyContext, trailers: HeaderFields) -> None:
+        """The answer's body has ended; edit the trailer fields."""
+
+    def on_error(self, context: ProxyContext, error: Exception) -> Response | None:
+        """The exchange failed before the answer's head. Return what the client sees instead
+        of the bare status. Not called if the client has left."""
+
+    def on_finished(self, context: ProxyContext) -> None:
+        """All is over, whatever happened: ``context.outcome``, ``error``, ``bytes_sent``,
+        ``bytes_received``, ``seconds`` and ``seconds_to_head`` say how. Must not wait for
+        the exchange. Always the last call."""
+
+
+PHASES = tuple(name for name in vars(Hooks) if name.startswith("on_"))
+
+
+class HookFunctions(Hooks):
+    """Functions as hooks: keyword arguments named like the phases, called like the methods.
+
+    :raises TypeError: there is no such phase
+    """
+
+    def __init__(self, **functions: t.Callable[..., t.Any] | None) -> None:
+        for name, function in functions.items():
+            if name not in PHASES:
+                raise TypeError(f"no phase {name!r}; there are {', '.join(PHASES)}")
+            if function is not None:
+                setattr(self, name, function)
+
+
+class HookArguments(t.TypedDict, total=False):
+    """The phases as keyword arguments: functions like the methods of :class:`Hooks`."""
+
+    on_request: t.Callable[[ProxyContext], Response | None]
+    on_outgoing: t.Callable[[ProxyContext, OutboundRequest], Response | None]
+    on_request_chunk: t.Callable[[ProxyContext, bytes], bytes | t.Iterable[bytes] | None]
+    on_connect_failed: t.Callable[[ProxyContext, Exception], Response | None]
+    on_interim: t.Callable[[ProxyContext, Interim], bool | None]
+    on_response: t.Callable[[ProxyContext, ProxiedResponse], Response | None]
+    on_response_chunk: t.Callable[[ProxyContext, bytes], bytes | t.Iterable[bytes] | None]
+    on_event: t.Callable[[ProxyContext, Event], Event | t.Iterable[Event] | None]
+    on_trailers: t.Callable[[ProxyContext, HeaderFields], None]
+    on_error: t.Callable[[ProxyContext, Exception], Response | None]
+    on_finished: t.Callable[[ProxyContext], None]

@@ -1,0 +1,56 @@
+"""Which hooks run in which phase, and in which order."""
+
+from __future__ import annotations
+
+import typing as t
+
+from rolo.proxy.rewrite.hooks import PHASES, HookFunctions, Hooks
+from rolo.proxy.rewrite.transform import name_of
+
+# What comes from the client passes the hooks downwards, all else upwards.
+_DOWNWARDS = frozenset({"on_request", "on_outgoing", "on_request_chunk"})
+
+
+class Hook(t.NamedTuple):
+    """One function to call in a phase."""
+
+    label: str
+    """For the log: phase and owner."""
+    call: t.Callable[..., t.Any]
+
+
+class Phases:
+    """The hooks of one proxy by phase, found once.
+
+    The list reads from the client to the upstream: request phases go through it in order,
+    all others in reverse, so that a hook sees of both ways what its neighbours on either
+    side see.
+    """
+
+    def __init__(self, hooks: t.Sequence[Hooks]) -> None:
+        self._by_name = {name: _ordered(hooks, name) for name in PHASES}
+
+    def __getitem__(self, phase: str) -> tuple[Hook, ...]:
+        return self._by_name[phase]
+
+    def __bool__(self) -> bool:
+        return any(self._by_name.values())
+
+
+def _ordered(hooks: t.Sequence[Hooks], phase: str) -> tuple[Hook, ...]:
+    found = [
+        Hook(f"{phase} of {_owner(each, phase)}", getattr(each, phase))
+        for each in hooks
+        if _overrides(each, phase)
+    ]
+    return tuple(found if phase in _DOWNWARDS else reversed(found))
+
+
+def _overrides(hooks: Hooks, phase: str) -> bool:
+    return phase in vars(hooks) or getattr(type(hooks), phase) is not getattr(Hooks, phase)
+
+
+def _owner(hooks: Hooks, phase: str) -> str:
+    if isinstance(hooks, HookFunctions):
+        return name_of(vars(hooks)[phase])
+    return type(hooks).__qualname__
