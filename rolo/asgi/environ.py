@@ -31,11 +31,14 @@ def head_from_scope(scope: Scope) -> RequestHead:
     if offered and not any(name.lower() == b"sec-websocket-protocol" for name, _ in headers):
         # Some servers take the field out once they have parsed it.
         headers = [*headers, (b"sec-websocket-protocol", ", ".join(offered).encode("latin-1"))]
+    version = scope.get("http_version", "1.1")
+    if version == "1":  # as some servers shorten it
+        version = "1.0"
     return RequestHead(
         method=scope.get("method", "GET"),
         target=b"%b?%b" % (raw_path, query) if query else raw_path,
         headers=headers if isinstance(headers, list) else list(headers),
-        http_version=scope.get("http_version", "1.1"),
+        http_version=version,
         scheme=scope.get("scheme", "http"),
         path=path,
         query=query,

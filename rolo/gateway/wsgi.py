@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import typing as t
 
 from werkzeug.wsgi import ClosingIterator
 
+from rolo.bridge.admission import admit
+from rolo.bridge.engine import error_response
+from rolo.bridge.send import take_apart
+from rolo.errors import DownstreamError, describe
+from rolo.forwarded import LazyResponse
 from rolo.gateway.gateway import Gateway
 from rolo.request import Request
 from rolo.response import Response
 
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+LOG = logging.getLogger(__name__)
+
+# As servers write them, and as ASGI does.
+_VERSIONS = {"2.0": "2", "3.0": "3"}
 
 __all__ = ["Gateway", "Response", "WsgiGateway"]
 
@@ -32,17 +43,45 @@ class WsgiGateway:
         self, environ: WSGIEnvironment, start_response: StartResponse
     ) -> t.Iterable[bytes]:
         request = Request.from_environ(environ)
-        response = Response()
-        # Uploaded files are held in temporary files, and a streamed body may still read them.
-        response.call_on_close(request.close)
+        response = LazyResponse()
         try:
-            self.gateway.process(request, response)
-            body, status, headers = response.get_wsgi_response(environ)
-            start_response(status, headers)
+            if (refusal := _refused(request)) is not None:
+                response.update_from(refusal)
+            else:
+                self.gateway.process(request, response)
+            outcome = take_apart(response, lambda: environ, request.method)
+            status = f"{outcome.status} {outcome.reason.decode('latin-1')}"
+            start_response(status, [(_text(name), _text(value)) for name, value in outcome.headers])
         except BaseException:
             response.close()
+            request.close()
             raise
-        if isinstance(body, ClosingIterator):
-            return t.cast("t.Iterable[bytes]", body)
-        # Werkzeug hands out a body for direct passthrough bare, without what closes it.
-        return t.cast("t.Iterable[bytes]", ClosingIterator(iter(body), response.close))
+        body = outcome.iterable if outcome.whole is None else [outcome.whole]
+        assert body is not None, "a body that only an event loop can pull"
+        # Uploaded files are held in temporary files, and a streamed body may still read them.
+        return t.cast(
+            "t.Iterable[bytes]", ClosingIterator(iter(body), [outcome.close, request.close])
+        )
+
+
+def _refused(request: Request) -> Response | None:
+    """Return the answer to a request that no handler gets to see, ``None`` for others."""
+    environ = request.environ
+    headers = [(_bytes(name), _bytes(value)) for name, value in request.headers]
+    if "Host" not in request.headers:
+        headers.append((b"Host", _bytes(environ.get("HTTP_HOST") or environ["SERVER_NAME"])))
+    version = str(environ.get("SERVER_PROTOCOL", "HTTP/1.1")).removeprefix("HTTP/")
+    try:
+        admit(environ["REQUEST_METHOD"], headers, _VERSIONS.get(version, version))
+    except DownstreamError as error:
+        LOG.warning("%s %s refused: %s", request.method, ascii(request.path), describe(error))
+        return error_response(error)
+    return None
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("latin-1")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("latin-1")

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import typing as t
 from urllib.parse import quote, unquote_to_bytes
 
 from werkzeug.datastructures import Headers
 
 from rolo.bridge.request import BridgeRequest
+from rolo.errors import ClientDisconnected
 from rolo.proxy.headers import ForwardedPolicy, outgoing_headers
 from rolo.proxy.messages import OutgoingRequest, RawHeaders
 from rolo.proxy.target import Upstream, join_target, parse_upstream, split_target
 from rolo.request import Request, get_raw_path, restore_payload
+from rolo.websocket.request import WebSocketRequest
 
 HeaderEdits = Headers | t.Mapping[str, str]
 
+AnyRequest = Request | WebSocketRequest
+
 DEFAULT_POLICY = ForwardedPolicy()
 _NO_POLICY = ForwardedPolicy(mode="off")
+_HTTP_SCHEMES = {"ws": "http", "wss": "https"}
 
 # What may stand in a path unquoted (RFC 3986 section 3.3), and what is quoted already.
 _PATH_SAFE = "/:@!$&'()*+,;=~%"
@@ -41,15 +47,46 @@ def outgoing_request(
     :raises BadRequest: the request's target cannot be forwarded well-formed
     """
     raw = raw_headers(request)
+    outgoing = outgoing_head(
+        request,
+        upstream,
+        path=path,
+        edits=edits,
+        preserve_host=preserve_host,
+        policy=policy,
+        raw=raw,
+    )
+    if isinstance(request, BridgeRequest):
+        _add_bridged_body(outgoing, request, raw)
+    else:
+        _add_body(outgoing, request, raw)
+    return outgoing
+
+
+def outgoing_head(
+    request: AnyRequest,
+    upstream: Upstream,
+    *,
+    path: str | None = None,
+    edits: HeaderEdits | None = None,
+    preserve_host: bool = True,
+    policy: ForwardedPolicy = DEFAULT_POLICY,
+    raw: RawHeaders | None = None,
+) -> OutgoingRequest:
+    """Return the same without looking for a body.
+
+    :param raw: the header pairs of ``request``, where they are known already
+    """
     method, version = _method(request), _http_version(request)
     target, asked = _target(request, method, upstream, path)
     headers = outgoing_headers(
-        raw,
+        raw_headers(request) if raw is None else raw,
         upstream.origin,
         preserve_host=preserve_host,
         policy=policy,
         client=request.remote_addr,
-        scheme=request.scheme,
+        # To an origin a websocket's handshake is a request like any other.
+        scheme=_HTTP_SCHEMES.get(request.scheme, request.scheme),
         host=asked,
         http_version=version,
     )
@@ -58,14 +95,7 @@ def outgoing_request(
         headers = [field for field in headers if field[0].lower() != b"expect"]
     if edits:
         headers = _edited(headers, edits, keep_host=preserve_host)
-    outgoing = OutgoingRequest(
-        origin=upstream.origin, method=method, target=target, headers=headers
-    )
-    if isinstance(request, BridgeRequest):
-        _add_bridged_body(outgoing, request, raw)
-    else:
-        _add_body(outgoing, request, raw)
-    return outgoing
+    return OutgoingRequest(origin=upstream.origin, method=method, target=target, headers=headers)
 
 
 def direct_request(request: Request, server: str | None) -> OutgoingRequest:
@@ -76,7 +106,7 @@ def direct_request(request: Request, server: str | None) -> OutgoingRequest:
     return outgoing_request(request, parse_upstream(server), policy=_NO_POLICY)
 
 
-def raw_headers(request: Request) -> RawHeaders:
+def raw_headers(request: AnyRequest) -> RawHeaders:
     """Return the header pairs of ``request``, in order, repeats and case kept."""
     if isinstance(request, BridgeRequest):
         return request.raw_headers
@@ -95,7 +125,7 @@ def raw_tail(raw_path: bytes, tail: str) -> bytes:
     return quote(wanted, safe=_PATH_SAFE).encode("ascii")
 
 
-def _method(request: Request) -> str:
+def _method(request: AnyRequest) -> str:
     """Return the method as it was written; werkzeug makes it upper case."""
     if isinstance(request, BridgeRequest):
         return request.method
@@ -104,7 +134,7 @@ def _method(request: Request) -> str:
 
 
 def _target(
-    request: Request, method: str, upstream: Upstream, path: str | None
+    request: AnyRequest, method: str, upstream: Upstream, path: str | None
 ) -> tuple[bytes, bytes | None]:
     """Return the target to ask for, and the authority that the request's own target names
     (``None``: it names none)."""
@@ -161,8 +191,51 @@ def _add_body(outgoing: OutgoingRequest, request: Request, raw: RawHeaders) -> N
     if length is None and not chunked:
         return
     outgoing.expect_continue = expect
-    outgoing.body = restore_payload(request)
-    outgoing.length = len(outgoing.body)
+    stream = _unread_input(request)
+    if stream is None:
+        outgoing.body = restore_payload(request)
+        outgoing.length = len(outgoing.body)
+        return
+    outgoing.length = length
+    outgoing.body = t.cast(t.Any, stream if length is None else _Limited(stream, length))
+    if length is None:
+        outgoing.request_trailers = lambda: getattr(stream, "trailers", [])
+
+
+# What appears in a request once somebody has read its body.
+_TRACES = frozenset(("stream", "data", "form", "files", "values", "json", "_cached_data"))
+
+
+def _unread_input(request: Request) -> t.Any:
+    """Return the stream that the body of a WSGI request can be pulled from as it comes;
+    ``None`` if somebody has read it, or nothing says where it ends."""
+    environ = request.environ
+    stream = environ["wsgi.input"]
+    if isinstance(stream, io.BytesIO) or hasattr(stream, "replay"):
+        return None
+    if not _TRACES.isdisjoint(vars(request)):
+        return None
+    if not environ.get("wsgi.input_terminated") and "CONTENT_LENGTH" not in environ:
+        return None
+    return stream
+
+
+class _Limited:
+    """``length`` bytes of a stream that may not end after them.
+
+    :raises ClientDisconnected: from ``read1``, if the stream ends before
+    """
+
+    def __init__(self, stream: t.Any, length: int) -> None:
+        self._read = getattr(stream, "read1", stream.read)
+        self._left = length
+
+    def read1(self, size: int) -> bytes:
+        data: bytes = self._read(min(size, self._left)) if self._left else b""
+        if self._left and not data:
+            raise ClientDisconnected("the client left before the end of its request body")
+        self._left -= len(data)
+        return data
 
 
 def _body_fields(raw: RawHeaders) -> tuple[int | None, bool, bool]:
@@ -179,7 +252,7 @@ def _body_fields(raw: RawHeaders) -> tuple[int | None, bool, bool]:
     return length, chunked, expect
 
 
-def _http_version(request: Request) -> str:
+def _http_version(request: AnyRequest) -> str:
     if isinstance(request, BridgeRequest):
         return request.head.http_version
     return str(request.environ.get("SERVER_PROTOCOL", "HTTP/1.1")).removeprefix("HTTP/")

@@ -102,11 +102,15 @@ class Conversation:
         error before :meth:`read_head` has looked.
 
         :raises BodySourceError: the body's source raised
-        :raises BadRequest: a pulled body differs from its declared length
+        :raises BadRequest: the head cannot be written well-formed, or a pulled body differs
+            from its declared length
         :raises IdleTimeout: the origin takes no more bytes
         """
         request = self._request
-        head = encode_request_head(request.method, request.target, self._framed_headers())
+        try:
+            head = encode_request_head(request.method, request.target, self._framed_headers())
+        except ValueError as error:
+            raise BadRequest(f"cannot be forwarded: {error}") from error
         body = request.body
         if isinstance(body, bytes | bytearray) and not request.expect_continue:
             self._complete = self._send(head + body)

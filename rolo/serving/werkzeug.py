@@ -10,15 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
+import struct
 import threading
 import time
 import typing as t
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
+from rolo.bridge.admission import admit
 from rolo.bridge.downstream import Capabilities
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
+from rolo.errors import DownstreamError, describe
+from rolo.proxy.http1 import Framing, body_decoder
 from rolo.serving.base import (
     Adapter,
     App,
@@ -28,8 +33,11 @@ from rolo.serving.base import (
     Settings,
     is_asgi,
 )
+from rolo.serving.wsgi_input import RequestInput
 
 if t.TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
     from rolo.gateway.gateway import Gateway
 
 LOG = logging.getLogger(__name__)
@@ -41,7 +49,7 @@ class WerkzeugAdapter(Adapter):
     name = "werkzeug"
     protocols = frozenset({"http/1.1", "tls"})
     apps = frozenset({"gateway", "wsgi"})
-    capabilities = Capabilities(reason=True)
+    capabilities = Capabilities(request_trailers=True, header_case=True, reason=True, expect=True)
 
     def available(self) -> str | None:
         return None
@@ -153,6 +161,8 @@ class _Aborting:
             if not begun:
                 raise
             LOG.exception("the application failed in the middle of its answer")
+            if environ["SERVER_PROTOCOL"] == "HTTP/1.0":
+                _reset(environ["werkzeug.socket"])
             raise ConnectionAbortedError("the answer is broken off") from error
         finally:
             if hasattr(body, "close"):
@@ -163,9 +173,56 @@ class _Handler(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
     _volunteering = False
 
+    def parse_request(self) -> bool:
+        if not super().parse_request():
+            return False
+        if self.request_version == "HTTP/1.0":
+            self.protocol_version = "HTTP/1.0"  # whose clients cannot read chunks
+        headers = self.headers
+        folded = any("\n" in value for value in headers.values())
+        if folded or headers.defects or headers.get_payload():
+            # http.client gives up at a line it does not know, and keeps the ones before it.
+            self.send_error(400)
+            return False
+        return True
+
+    def handle_expect_100(self) -> bool:
+        return True  # said when the application asks for the body
+
     def run_wsgi(self) -> None:
+        self._raw_headers = [
+            (name.encode("latin-1"), value.strip(" \t").encode("latin-1"))
+            for name, value in self.headers.items()
+        ]
+        try:
+            self._admitted = admit(
+                self.command, self._raw_headers, self.request_version.removeprefix("HTTP/")
+            )
+        except DownstreamError as error:
+            LOG.warning("%s refused: %s", ascii(self.requestline)[1:-1], describe(error))
+            self.send_error(error.status)
+            return
+        del self.headers["Expect"]  # or werkzeug would answer it at once
         with t.cast(_Server, self.server).exchange(self.connection):
             super().run_wsgi()
+
+    def make_environ(self) -> WSGIEnvironment:
+        environ = super().make_environ()
+        environ["rolo.headers"] = self._raw_headers
+        # http.server makes one slash of several at the beginning.
+        environ["RAW_URI"] = environ["REQUEST_URI"] = self.requestline.split()[1]
+        framing, length, expects = self._admitted
+        decoder = body_decoder(framing or Framing.NONE, length, side="request")
+        environ["wsgi.input"] = RequestInput(
+            self.rfile, decoder, self._send_continue if expects else None
+        )
+        environ["wsgi.input_terminated"] = True
+        if expects:
+            environ["HTTP_EXPECT"] = "100-continue"
+        return environ
+
+    def _send_continue(self) -> None:
+        self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def send_response(self, code: int, message: str | None = None) -> None:
         self._volunteering = True
@@ -231,6 +288,12 @@ class _Server(ThreadedWSGIServer):
         deadline = None if grace is None else time.monotonic() + grace
         for thread in threads:
             thread.join(None if deadline is None else max(0, deadline - time.monotonic()))
+
+
+def _reset(connection: socket.socket) -> None:
+    """End with a reset: to a client of HTTP/1.0, a mere end is the end of the answer."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    os.close(connection.detach())
 
 
 def _cut(connections: t.Iterable[socket.socket]) -> None:
