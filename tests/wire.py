@@ -92,6 +92,13 @@ class Wire:
         data, self.buffer = self.buffer, b""
         return data
 
+    def read_rest_strictly(self):
+        """As ``read_rest``, but a reset is raised as what it is."""
+        while self.read_more():
+            pass
+        data, self.buffer = self.buffer, b""
+        return data
+
     def head(self):
         """Read one head, interim ones too."""
         lines = self.read_until(b"\r\n\r\n")[:-4].decode("latin-1").split("\r\n")

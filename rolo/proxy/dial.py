@@ -7,6 +7,7 @@ import collections
 import concurrent.futures
 import errno
 import ipaddress
+import os
 import socket
 import ssl
 import typing as t
@@ -255,7 +256,9 @@ def _translated(exc: OSError | UnicodeError, target: str) -> ConnectError:
         return NameResolutionError(f"cannot resolve the name: {exc.strerror}", target=target)
     if isinstance(exc, UnicodeError):
         return NameResolutionError(f"not a host name: {exc}", target=target)
-    message = f"cannot connect: {exc.strerror or exc or type(exc).__name__}"
+    # asyncio puts words of its own in place of the system's.
+    reason = os.strerror(exc.errno) if exc.errno else exc.strerror or exc or type(exc).__name__
+    message = f"cannot connect: {reason}"
     if isinstance(exc, TimeoutError):
         return ConnectTimeout(message, target=target)
     error = ConnectError(message, target=target)

@@ -1,12 +1,17 @@
 """Servers under test: every conformance test runs on each of them, in both modes."""
 
 import contextlib
+import ssl
 import threading
 
 import pytest
+import trustme
+from threaded_origin import ThreadedOrigin
 
+from rolo.cli.arguments import parse
+from rolo.cli.run import proxy_gateway, proxy_handler, server_settings
 from rolo.gateway import Gateway
-from rolo.serving import SERVERS, serve
+from rolo.serving import SERVERS, ServerTls, serve
 
 LOOP_SERVERS = ["native", "uvicorn", "hypercorn", "granian"]
 MODES = ["threads", "loop"]
@@ -46,3 +51,71 @@ def no_thread_is_left():
     for thread in set(threading.enumerate()) - before:
         thread.join(5)
         assert not thread.is_alive(), f"left behind: {thread}"
+
+
+class Commanded:
+    """Proxies built as ``rolo proxy`` builds them, in this process."""
+
+    def __init__(self, server, mode, running):
+        self.server = server
+        self.mode = mode
+        self._running = running
+
+    def __call__(self, upstream, *options, tls=None, threads=None):
+        """Start a proxy in front of ``upstream`` with ``options`` of the command line."""
+        args = parse(["proxy", upstream, "--mode", self.mode, "--no-access-log", *options])
+        handler = self._running.enter_context(contextlib.closing(proxy_handler(args)))
+        return self._running.enter_context(
+            serve(
+                proxy_gateway([handler], args),
+                server=self.server,
+                mode=self.mode,
+                tls=tls,
+                threads=threads,
+                shutdown_timeout=0.5,
+                **server_settings(args),
+            )
+        )
+
+
+@pytest.fixture
+def proxy(served_on):
+    """Return what starts proxies on the server under test, on each and in both modes."""
+    with contextlib.ExitStack() as running:
+        yield Commanded(*served_on, running)
+
+
+@pytest.fixture(params=[f"{name}-{mode}" for name in LOOP_SERVERS for mode in MODES] + ["werkzeug"])
+def any_proxy(request):
+    """As ``proxy``, and under WSGI, where another client forwards."""
+    name, _, mode = request.param.partition("-")
+    with contextlib.ExitStack() as running:
+        yield Commanded(installed(name), mode or "threads", running)
+
+
+@pytest.fixture
+def origin():
+    with ThreadedOrigin() as origin:
+        yield origin
+
+
+@pytest.fixture(scope="session")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def server_tls(authority, tmp_path_factory):
+    """Certificate and key of a server that :func:`trusting` clients believe."""
+    directory = tmp_path_factory.mktemp("tls")
+    certificate = authority.issue_cert("localhost", "127.0.0.1")
+    certificate.private_key_pem.write_to_path(str(directory / "key.pem"))
+    certificate.cert_chain_pems[0].write_to_path(str(directory / "cert.pem"))
+    return ServerTls(directory / "cert.pem", directory / "key.pem")
+
+
+@pytest.fixture
+def trusting(authority):
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
