@@ -6,22 +6,11 @@ import threading
 
 import pytest
 import trustme
+from commanded import LOOP_SERVERS, MODES, Commanded, installed
 from threaded_origin import ThreadedOrigin
 
-from rolo.cli.arguments import parse
-from rolo.cli.run import proxy_gateway, proxy_handler, server_settings
 from rolo.gateway import Gateway
-from rolo.serving import SERVERS, ServerTls, serve
-
-LOOP_SERVERS = ["native", "uvicorn", "hypercorn", "granian"]
-MODES = ["threads", "loop"]
-
-
-def installed(name):
-    reason = SERVERS[name].available()
-    if reason:
-        pytest.skip(reason)
-    return name
+from rolo.serving import ServerTls, serve
 
 
 @pytest.fixture(params=[f"{server}-{mode}" for server in LOOP_SERVERS for mode in MODES])
@@ -51,31 +40,6 @@ def no_thread_is_left():
     for thread in set(threading.enumerate()) - before:
         thread.join(5)
         assert not thread.is_alive(), f"left behind: {thread}"
-
-
-class Commanded:
-    """Proxies built as ``rolo proxy`` builds them, in this process."""
-
-    def __init__(self, server, mode, running):
-        self.server = server
-        self.mode = mode
-        self._running = running
-
-    def __call__(self, upstream, *options, tls=None, threads=None):
-        """Start a proxy in front of ``upstream`` with ``options`` of the command line."""
-        args = parse(["proxy", upstream, "--mode", self.mode, "--no-access-log", *options])
-        handler = self._running.enter_context(contextlib.closing(proxy_handler(args)))
-        return self._running.enter_context(
-            serve(
-                proxy_gateway([handler], args),
-                server=self.server,
-                mode=self.mode,
-                tls=tls,
-                threads=threads,
-                shutdown_timeout=0.5,
-                **server_settings(args),
-            )
-        )
 
 
 @pytest.fixture

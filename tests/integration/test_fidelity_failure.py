@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from conftest import Commanded, installed
+from commanded import Commanded, installed
 from h2.events import DataReceived, StreamEnded, StreamReset
 from h2wire import H2Client
 from wire import Truncated, Wire, fetch

@@ -1,0 +1,44 @@
+"""The servers under test, and proxies on them that are built as the command builds them."""
+
+import contextlib
+
+import pytest
+
+from rolo.cli.arguments import parse
+from rolo.cli.run import proxy_gateway, proxy_handler, server_settings
+from rolo.serving import SERVERS, serve
+
+LOOP_SERVERS = ["native", "uvicorn", "hypercorn", "granian"]
+MODES = ["threads", "loop"]
+
+
+def installed(name):
+    reason = SERVERS[name].available()
+    if reason:
+        pytest.skip(reason)
+    return name
+
+
+class Commanded:
+    """Proxies built as ``rolo proxy`` builds them, in this process."""
+
+    def __init__(self, server, mode, running):
+        self.server = server
+        self.mode = mode
+        self._running = running
+
+    def __call__(self, upstream, *options, tls=None, threads=None):
+        """Start a proxy in front of ``upstream`` with ``options`` of the command line."""
+        args = parse(["proxy", upstream, "--mode", self.mode, "--no-access-log", *options])
+        handler = self._running.enter_context(contextlib.closing(proxy_handler(args)))
+        return self._running.enter_context(
+            serve(
+                proxy_gateway([handler], args),
+                server=self.server,
+                mode=self.mode,
+                tls=tls,
+                threads=threads,
+                shutdown_timeout=0.5,
+                **server_settings(args),
+            )
+        )
