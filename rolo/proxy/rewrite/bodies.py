@@ -11,6 +11,7 @@ from rolo.proxy.messages import AsyncBody, RawHeaders
 from rolo.proxy.rewrite.codings import decode, encode
 from rolo.proxy.rewrite.transform import Pieces, Stage
 
+_READ = 64 * 1024
 _EAGER = 128 * 1024
 """Bytes of a transformed body that is sent in one step with its head."""
 
@@ -187,6 +188,22 @@ class TransformedBody:
             _close(self._source)
         finally:
             self._watcher.body_closed(self._sent)
+
+
+def upload_pieces(body: t.Any, portal: Portal | None) -> t.Iterator[bytes]:
+    """Return the pieces of a request body that is not here yet; without a portal it is a
+    file-like object or an iterable (see :class:`~rolo.proxy.sync_transport.SyncTransport`)."""
+    if portal is not None:
+        return UploadPieces(body, portal)
+    read = getattr(body, "read1", None) or getattr(body, "read", None)
+    return iter(body) if read is None else iter(lambda: t.cast(bytes, read(_READ)), b"")
+
+
+def counted(pieces: Pieces, count: t.Callable[[int], None]) -> t.Iterator[bytes]:
+    """Yield ``pieces`` and tell their sizes."""
+    for piece in pieces:
+        count(len(piece))
+        yield piece
 
 
 class CountedUpload:

@@ -9,8 +9,12 @@ import typing as t
 from rolo.bridge.portal import Portal
 from rolo.gateway.chain import RequestContext
 from rolo.proxy.rewrite.messages import OutboundRequest, ProxiedResponse
+from rolo.proxy.rewrite.relayed import RelayedWebSocket
 from rolo.proxy.target import Upstream, parse_upstream
 from rolo.request import Request, get_raw_path
+
+if t.TYPE_CHECKING:
+    from rolo.proxy.relay import Closed
 
 Outcome = t.Literal["", "complete", "answered", "refused", "aborted", "unread", "client gone"]
 
@@ -25,13 +29,17 @@ class ProxyContext(RequestContext):
     handler sets on its context hooks read, and the other way round. Set any attribute.
     """
 
-    request: Request
+    request: t.Any  # Request | WebSocketRequest: one of the two, as every hook knows
     """The request as it came in (read it; edits show up in ``outbound`` only when made
     before or in ``on_request``)."""
     outbound: OutboundRequest | None
     """What goes out; ``None`` before ``on_outgoing``."""
     response: ProxiedResponse | None
     """The upstream's answer; ``None`` before ``on_response``, and where a hook answered."""
+    websocket: RelayedWebSocket | None
+    """The relayed websocket; ``None`` before ``on_accepted``, and in HTTP."""
+    closed: Closed | None
+    """How a relayed websocket ended."""
     error: BaseException | None
     """What went wrong, ``None`` if nothing did."""
     outcome: Outcome
@@ -70,6 +78,7 @@ class ProxyContext(RequestContext):
     def _reset(self, upstream: Upstream | None, path: str | None, portal: Portal | None) -> None:
         own = self.__dict__
         own["outbound"] = own["response"] = own["error"] = own["seconds_to_head"] = None
+        own["websocket"] = own["closed"] = None
         own["outcome"] = own["phase"] = ""
         own["bytes_received"] = own["bytes_sent"] = 0
         own["seconds"] = 0.0

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 import typing as t
 
-from werkzeug.exceptions import HTTPException
-
-from rolo.bridge.beside import Beside, may_wait, on_worker_thread
+from rolo.bridge.beside import Beside
 from rolo.bridge.portal import Portal
-from rolo.errors import ClientDisconnected, ConnectError, RoloError
+from rolo.errors import ClientDisconnected
 from rolo.forwarded import LazyResponse, UpstreamAnswer
-from rolo.proxy.messages import OnInterim, OutgoingRequest, RawHeaders
-from rolo.proxy.rewrite.bodies import CountedUpload, TrackedBody, TransformedBody, pipeline
-from rolo.proxy.rewrite.context import Outcome, ProxyContext
+from rolo.proxy.messages import AsyncBody, OnInterim, OutgoingRequest, RawHeaders
+from rolo.proxy.rewrite.bodies import (
+    CountedUpload,
+    TrackedBody,
+    TransformedBody,
+    counted,
+    pipeline,
+    upload_pieces,
+)
+from rolo.proxy.rewrite.context import ProxyContext
 from rolo.proxy.rewrite.fields import HeaderFields
 from rolo.proxy.rewrite.hooks import Interim
 from rolo.proxy.rewrite.messages import OutboundRequest, ProxiedResponse, WholeBody
 from rolo.proxy.rewrite.phases import Hook, Phases
-from rolo.proxy.rewrite.transform import Stage, call, chunk_stage, event_stage, failed
+from rolo.proxy.rewrite.running import HookedRun
+from rolo.proxy.rewrite.transform import Stage, call, chunk_stage, event_stage
 from rolo.response import Response
-
-LOG = logging.getLogger(__name__)
-
-MAX_UPSTREAMS = 10
-"""How many upstreams ``on_connect_failed`` may try for one request."""
 
 
 class Forwarder(t.Protocol):
@@ -42,8 +42,8 @@ class Forwarder(t.Protocol):
         """Return what passes 1xx answers on to the client, ``None`` if nothing can."""
 
 
-class HookedExchange:
-    """Takes one request through hooks, to the upstream and back.
+class HookedExchange(HookedRun):
+    """Takes one HTTP request through hooks, to the upstream and back.
 
     It is also the watcher of the answer's body, whose end is the end of the exchange.
     """
@@ -51,37 +51,16 @@ class HookedExchange:
     def __init__(
         self, phases: Phases, forwarder: Forwarder, context: ProxyContext, portal: Portal | None
     ) -> None:
-        self._phases = phases
+        super().__init__(phases, context, portal)
         self._forwarder = forwarder
-        self._context = context
-        self._portal = portal
-        self._threads = portal is None or on_worker_thread(portal)
         self._whole = False
-        self._finished = False
-
-    def run(self) -> Response:
-        """Return the answer.
-
-        :raises RoloError: there is none, and no hook gave another
-        :raises HTTPException: a hook raised it
-        """
-        try:
-            return self._answer()
-        except HTTPException as exc:
-            self._finish("answered", exc)
-            raise
-        except Exception as exc:  # noqa: BLE001 - raised again, unless a hook answers
-            return self._failed(exc)
-        except BaseException as exc:
-            self._finish("client gone" if self._context.client_gone else "refused", exc)
-            raise
 
     def _answer(self) -> Response:
         context = self._context
         answered = self._ask("on_request")
         if answered is not None:
             return self._answered(answered)
-        answer = self._connect()
+        answer = self._connect(self._send)
         if isinstance(answer, Response):
             return self._answered(answer)
         context.seconds_to_head = context.elapsed()
@@ -98,33 +77,20 @@ class HookedExchange:
 
     # --- the way out
 
-    def _connect(self) -> UpstreamAnswer | Response:
-        """Send the request to the first upstream that takes it."""
+    def _send(self) -> UpstreamAnswer | Response:
+        """Build the request that goes out, and send it."""
         context = self._context
-        for _ in range(MAX_UPSTREAMS):
-            upstream, path = context.upstream, context.path
-            outgoing = self._forwarder.build(context)
-            outbound = context.outbound = OutboundRequest(outgoing, self._portal)
-            self._prepare(outbound)
-            answered = self._ask("on_outgoing", outbound)
-            if answered is not None:
-                return answered
-            for hook in self._phases["on_request_chunk"]:
-                outbound.transform_with(self._chunk_stage(hook))
-            outbound.apply(self._run_beside)
-            self._count(outgoing)
-            try:
-                return self._forwarder.send(context, outgoing, self._interim_relay())
-            except ConnectError as exc:
-                error = exc
-            context.error = error
-            answered = self._ask("on_connect_failed", error)
-            if answered is not None:
-                return answered
-            if (context.upstream, context.path) == (upstream, path):
-                raise error
-            context.error = None
-        raise error
+        outgoing = self._forwarder.build(context)
+        outbound = context.outbound = OutboundRequest(outgoing, self._portal)
+        self._prepare(outbound)
+        answered = self._ask("on_outgoing", outbound)
+        if answered is not None:
+            return answered
+        for hook in self._phases["on_request_chunk"]:
+            outbound.transform_with(self._chunk_stage(hook))
+        outbound.apply(self._run_beside)
+        self._count(outgoing)
+        return self._forwarder.send(context, outgoing, self._interim_relay())
 
     def _prepare(self, outbound: OutboundRequest) -> None:
         """Ask only for what can be transformed, where that is known before."""
@@ -137,6 +103,9 @@ class HookedExchange:
             return
         if isinstance(outgoing.body, bytes):
             self._received(len(outgoing.body))
+        elif self._portal is None:
+            pieces = counted(upload_pieces(outgoing.body, None), self._received)
+            outgoing.body = t.cast(AsyncBody, pieces)
         else:
             outgoing.body = CountedUpload(outgoing.body, self._received)
 
@@ -250,37 +219,6 @@ class HookedExchange:
 
     # --- the end
 
-    def _answered(self, response: Response) -> Response:
-        """Return a hook's own answer; its end is the end of the exchange."""
-        if self._phases["on_finished"]:
-            if response.is_sequence:
-                self._context.bytes_sent = response.calculate_content_length() or 0
-            else:
-                response.response = _counted(response.response, self._sent)
-            response.call_on_close(lambda: self._finish("answered", None))
-        return response
-
-    def _sent(self, size: int) -> None:
-        self._context.bytes_sent += size
-
-    def _failed(self, error: Exception) -> Response:
-        context = self._context
-        context.error = error
-        if isinstance(error, ClientDisconnected):
-            self._finish("client gone", error)
-            raise error
-        try:
-            answered = self._ask("on_error", error)
-        except Exception as exc:
-            self._finish("refused", exc)
-            raise
-        if answered is None:
-            self._finish("refused", error)
-            raise error
-        if self._phases["on_finished"]:
-            answered.call_on_close(lambda: self._finish("refused", error))
-        return answered
-
     def body_ended(self) -> None:
         self._whole = True
 
@@ -296,58 +234,6 @@ class HookedExchange:
             self._finish("client gone", error)
         else:
             self._finish("unread" if error is None else "aborted", error)
-
-    def _finish(self, outcome: Outcome, error: BaseException | None) -> None:
-        if self._finished:
-            return
-        self._finished = True
-        context, portal = self._context, self._portal
-        context.outcome, context.error, context.seconds = outcome, error, context.elapsed()
-        if not self._phases["on_finished"]:
-            return
-        if portal is None or may_wait(portal):
-            self._call_finished()
-        else:
-            Beside.of(portal, threads=self._threads).start(portal, self._call_finished)
-
-    def _call_finished(self) -> None:
-        self._context.phase = "on_finished"
-        for hook in self._phases["on_finished"]:
-            try:
-                hook.call(self._context)
-            except Exception as exc:  # noqa: BLE001 - whatever a hook raises
-                failed(hook.label, exc)
-
-    # --- calling
-
-    def _ask(self, phase: str, *args: t.Any) -> Response | None:
-        """Call the hooks of a phase until one answers."""
-        hooks = self._phases[phase]
-        if hooks:
-            self._context.phase = phase
-        for label, function in hooks:
-            try:
-                answered = function(self._context, *args)
-            except (HTTPException, RoloError):
-                raise
-            except Exception as exc:
-                raise failed(label, exc) from exc
-            if answered is not None:
-                return _response(label, answered)
-        return None
-
-
-def _response(label: str, answered: t.Any) -> Response:
-    if isinstance(answered, Response):
-        return answered
-    error = TypeError(f"a response or nothing is to be returned, not {type(answered).__name__}")
-    raise failed(label, error) from error
-
-
-def _counted(pieces: t.Any, count: t.Callable[[int], None]) -> t.Iterator[t.Any]:
-    for piece in pieces:
-        count(len(piece))
-        yield piece
 
 
 def _close(body: t.Any) -> None:

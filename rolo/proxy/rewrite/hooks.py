@@ -7,9 +7,13 @@ import typing as t
 
 from rolo.proxy.rewrite.context import ProxyContext
 from rolo.proxy.rewrite.fields import HeaderFields
-from rolo.proxy.rewrite.messages import OutboundRequest, ProxiedResponse
+from rolo.proxy.rewrite.messages import OutboundHandshake, OutboundRequest, ProxiedResponse
+from rolo.proxy.rewrite.relayed import RelayedWebSocket
 from rolo.proxy.rewrite.sse import Event
 from rolo.response import Response
+
+if t.TYPE_CHECKING:
+    from rolo.proxy.relay import Closed
 
 
 @dataclasses.dataclass
@@ -35,7 +39,10 @@ class Hooks:
     def on_request(self, context: ProxyContext) -> Response | None:
         """The request's head is here; nothing of it has gone out. Choose another
         ``context.upstream`` or ``context.path``, edit ``context.request.headers``, or
-        return a response, which stops the exchange."""
+        return a response, which stops the exchange.
+
+        A websocket's request is a :class:`~rolo.websocket.WebSocketRequest`: to serve it
+        without an upstream, accept it here, talk, and return."""
 
     def on_outgoing(self, context: ProxyContext, outbound: OutboundRequest) -> Response | None:
         """The outgoing request is ready: ``context.request`` is what came (read it),
@@ -72,6 +79,32 @@ class Hooks:
     def on_trailers(self, context: ProxyContext, trailers: HeaderFields) -> None:
         """The answer's body has ended; edit the trailer fields."""
 
+    def on_handshake(self, context: ProxyContext, handshake: OutboundHandshake) -> Response | None:
+        """A websocket's handshake is ready to go: as :meth:`on_outgoing`, which is not
+        called for websockets. A response refuses the client."""
+
+    def on_accepted(self, context: ProxyContext, websocket: RelayedWebSocket) -> Response | None:
+        """The upstream has accepted, the client not yet: edit ``websocket.headers`` and
+        ``websocket.subprotocol``, or return a response to refuse after all. (If the upstream
+        refuses, its answer goes through :meth:`on_response`.) Keep ``websocket``, which is
+        ``context.websocket`` too, to speak into it later, from any thread."""
+
+    def on_client_message(
+        self, context: ProxyContext, message: str | bytes
+    ) -> str | bytes | t.Iterable[str | bytes] | None:
+        """A message of the client: text as str, binary as bytes. Return what goes in its
+        place (several in a list, an empty list drops it), or nothing to leave it. What
+        waits here holds up this direction only."""
+
+    def on_upstream_message(
+        self, context: ProxyContext, message: str | bytes
+    ) -> str | bytes | t.Iterable[str | bytes] | None:
+        """A message of the upstream; as :meth:`on_client_message`."""
+
+    def on_closed(self, context: ProxyContext, closed: Closed) -> None:
+        """Both legs of a websocket are closed; ``closed`` is the first close: by whom, its
+        code and its reason."""
+
     def on_error(self, context: ProxyContext, error: Exception) -> Response | None:
         """The exchange failed before the answer's head. Return what the client sees instead
         of the bare status. Not called if the client has left."""
@@ -99,6 +132,11 @@ class HookFunctions(Hooks):
                 setattr(self, name, function)
 
 
+MessageFunction = t.Callable[
+    [ProxyContext, str | bytes], str | bytes | t.Iterable[str | bytes] | None
+]
+
+
 class HookArguments(t.TypedDict, total=False):
     """The phases as keyword arguments: functions like the methods of :class:`Hooks`."""
 
@@ -111,5 +149,10 @@ class HookArguments(t.TypedDict, total=False):
     on_response_chunk: t.Callable[[ProxyContext, bytes], bytes | t.Iterable[bytes] | None]
     on_event: t.Callable[[ProxyContext, Event], Event | t.Iterable[Event] | None]
     on_trailers: t.Callable[[ProxyContext, HeaderFields], None]
+    on_handshake: t.Callable[[ProxyContext, OutboundHandshake], Response | None]
+    on_accepted: t.Callable[[ProxyContext, RelayedWebSocket], Response | None]
+    on_client_message: MessageFunction
+    on_upstream_message: MessageFunction
+    on_closed: t.Callable[[ProxyContext, Closed], None]
     on_error: t.Callable[[ProxyContext, Exception], Response | None]
     on_finished: t.Callable[[ProxyContext], None]

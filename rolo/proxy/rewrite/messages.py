@@ -9,8 +9,8 @@ from werkzeug.http import parse_options_header
 
 from rolo.bridge.portal import Portal
 from rolo.forwarded import UpstreamAnswer
-from rolo.proxy.messages import OutgoingRequest
-from rolo.proxy.rewrite.bodies import TransformedUpload, UploadPieces, pipeline
+from rolo.proxy.messages import AsyncBody, OutgoingRequest
+from rolo.proxy.rewrite.bodies import TransformedUpload, UploadPieces, pipeline, upload_pieces
 from rolo.proxy.rewrite.codings import decode, encode, known_codings, parse_codings
 from rolo.proxy.rewrite.errors import BodyTooLarge
 from rolo.proxy.rewrite.fields import HeaderFields
@@ -27,6 +27,9 @@ from rolo.proxy.rewrite.transform import (
     is_generator,
     line_stage,
 )
+
+if t.TYPE_CHECKING:
+    from rolo.proxy.upstream_websocket import Handshake
 
 DEFAULT_WHOLE_LIMIT = 16 * 1024 * 1024
 """Bytes of a body that is read whole, after decoding."""
@@ -214,20 +217,49 @@ class OutboundRequest(_Body):
                 whole = b"".join(_encode([self.plain], self.stages, self.codings))
             outgoing.body, outgoing.length, outgoing.expect_continue = whole, len(whole), False
         elif outgoing.body is not None:
-            assert self._portal is not None
-            source = UploadPieces(outgoing.body, self._portal)
+            source = upload_pieces(outgoing.body, self._portal)
             pieces = pipeline(source, self.codings, self.stages)
-            outgoing.body, outgoing.length = TransformedUpload(pieces, source, run), None
+            outgoing.length = None
+            # Without a loop the client takes an iterable.
+            outgoing.body = t.cast(AsyncBody, pieces)
+            if isinstance(source, UploadPieces):
+                outgoing.body = TransformedUpload(pieces, source, run)
 
     def _read_raw(self, limit: int | None) -> bytes:
         outgoing = self.outgoing
         if outgoing.body is None:
             return b""
         if not isinstance(outgoing.body, bytes):
-            assert self._portal is not None
-            whole = _joined(UploadPieces(outgoing.body, self._portal), limit)
+            whole = _joined(upload_pieces(outgoing.body, self._portal), limit)
             outgoing.body, outgoing.length, outgoing.expect_continue = whole, len(whole), False
         return outgoing.body
+
+
+class OutboundHandshake:
+    """A websocket's handshake as it will go to the upstream: an ordinary request but for
+    the fields of the handshake itself, which are written after the hooks."""
+
+    def __init__(self, handshake: Handshake) -> None:
+        self._handshake = handshake
+        self.headers = HeaderFields(handshake.headers)
+
+    @property
+    def target(self) -> str:
+        """Path and query as on the wire, the upstream's base path included."""
+        return self._handshake.target.decode("latin-1")
+
+    @target.setter
+    def target(self, target: str) -> None:
+        self._handshake.target = target.encode("latin-1")
+
+    @property
+    def subprotocols(self) -> list[str]:
+        """What is offered, most wanted first; free to change."""
+        return self._handshake.subprotocols
+
+    @subprotocols.setter
+    def subprotocols(self, subprotocols: list[str]) -> None:
+        self._handshake.subprotocols = subprotocols
 
 
 class ProxiedResponse(_Body):

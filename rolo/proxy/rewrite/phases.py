@@ -8,7 +8,9 @@ from rolo.proxy.rewrite.hooks import PHASES, HookFunctions, Hooks
 from rolo.proxy.rewrite.transform import name_of
 
 # What comes from the client passes the hooks downwards, all else upwards.
-_DOWNWARDS = frozenset({"on_request", "on_outgoing", "on_request_chunk"})
+_DOWNWARDS = frozenset(
+    {"on_request", "on_outgoing", "on_request_chunk", "on_handshake", "on_client_message"}
+)
 
 
 class Hook(t.NamedTuple):

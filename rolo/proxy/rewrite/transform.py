@@ -14,6 +14,7 @@ import typing as t
 from rolo.errors import RoloError
 from rolo.proxy.rewrite.errors import HookError
 from rolo.proxy.rewrite.sse import Event, blocks
+from rolo.websocket.errors import WebSocketError
 
 LOG = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def call(label: str, function: t.Callable[..., T], *args: t.Any) -> T:
     """
     try:
         return function(*args)
-    except RoloError:
+    except (RoloError, WebSocketError):
         raise
     except Exception as exc:
         raise failed(label, exc) from exc
@@ -81,7 +82,9 @@ def is_generator(function: t.Any) -> bool:
     )
 
 
-def several(value: T | t.Iterable[T] | None, single: type[t.Any], kept: T) -> t.Iterable[T]:
+def several(
+    value: T | t.Iterable[T] | None, single: type[t.Any] | tuple[type[t.Any], ...], kept: T
+) -> t.Iterable[T]:
     """Return what a hook gave as a series: itself, its items, or ``kept`` for ``None``."""
     if value is None:
         return (kept,)

@@ -1,0 +1,158 @@
+"""What exchanges and websockets with hooks have in common: asking hooks, and the end."""
+
+from __future__ import annotations
+
+import typing as t
+
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from rolo.bridge.beside import Beside, may_wait, on_worker_thread
+from rolo.bridge.portal import Portal
+from rolo.errors import ClientDisconnected, ConnectError, RoloError
+from rolo.proxy.rewrite.bodies import counted
+from rolo.proxy.rewrite.context import Outcome, ProxyContext
+from rolo.proxy.rewrite.phases import Phases
+from rolo.proxy.rewrite.transform import failed
+from rolo.response import Response
+
+T = t.TypeVar("T")
+
+MAX_UPSTREAMS = 10
+"""How many upstreams ``on_connect_failed`` may try for one request."""
+
+
+class HookedRun:
+    """Takes one request through hooks.
+
+    :param portal: how to wait for the loop; ``None`` where there is none
+    """
+
+    def __init__(self, phases: Phases, context: ProxyContext, portal: Portal | None) -> None:
+        self._phases = phases
+        self._context = context
+        self._portal = portal
+        self._threads = portal is None or on_worker_thread(portal)
+        self._finished = False
+
+    def run(self) -> Response:
+        """Return the answer.
+
+        :raises RoloError: there is none, and no hook gave another
+        :raises HTTPException: a hook raised it
+        """
+        try:
+            return self._answer()
+        except HTTPException as exc:
+            self._finish("answered", exc)
+            raise
+        except Exception as exc:  # noqa: BLE001 - raised again, unless a hook answers
+            return self._failed(exc)
+        except BaseException as exc:
+            self._finish("client gone" if self._context.client_gone else "refused", exc)
+            raise
+
+    def _answer(self) -> Response:
+        raise NotImplementedError
+
+    def _connect(self, attempt: t.Callable[[], T]) -> T | Response:
+        """Return what ``attempt`` gives for the first upstream that can be reached, or the
+        answer of a hook."""
+        context = self._context
+        for _ in range(MAX_UPSTREAMS):
+            tried = context.upstream, context.path
+            try:
+                return attempt()
+            except ConnectError as exc:
+                error = exc
+            context.error = error
+            answered = self._ask("on_connect_failed", error)
+            if answered is not None:
+                return answered
+            if tried == (context.upstream, context.path):
+                raise error
+            context.error = None
+        raise error
+
+    # --- the end
+
+    def _answered(self, response: Response) -> Response:
+        """Return a hook's own answer; its end is the end of the exchange."""
+        if self._phases["on_finished"]:
+            if response.is_sequence:
+                self._context.bytes_sent = response.calculate_content_length() or 0
+            else:
+                response.response = counted(response.iter_encoded(), self._sent)
+            response.call_on_close(lambda: self._finish("answered", None))
+        return response
+
+    def _sent(self, size: int) -> None:
+        self._context.bytes_sent += size
+
+    def _failed(self, error: Exception) -> Response:
+        context = self._context
+        context.error = error
+        if isinstance(error, ClientDisconnected):
+            self._finish("client gone", error)
+            raise error
+        try:
+            answered = self._ask("on_error", error)
+        except Exception as exc:
+            self._finish("refused", exc)
+            raise
+        if answered is None:
+            self._finish("refused", error)
+            raise error
+        if self._phases["on_finished"]:
+            answered.call_on_close(lambda: self._finish("refused", error))
+        return answered
+
+    def _finish(self, outcome: Outcome, error: BaseException | None) -> None:
+        if self._finished:
+            return
+        self._finished = True
+        context, portal = self._context, self._portal
+        context.outcome, context.error, context.seconds = outcome, error, context.elapsed()
+        if not self._phases["on_finished"]:
+            return
+        if portal is None or may_wait(portal):
+            self._call_finished()
+        else:
+            Beside.of(portal, threads=self._threads).start(portal, self._call_finished)
+
+    def _call_finished(self) -> None:
+        self._context.phase = "on_finished"
+        for hook in self._phases["on_finished"]:
+            try:
+                hook.call(self._context)
+            except Exception as exc:  # noqa: BLE001 - whatever a hook raises
+                failed(hook.label, exc)
+
+    # --- calling
+
+    def _ask(self, phase: str, *args: t.Any) -> Response | None:
+        """Call the hooks of a phase until one answers."""
+        hooks = self._phases[phase]
+        if hooks:
+            self._context.phase = phase
+        for label, function in hooks:
+            try:
+                answered = function(self._context, *args)
+            except (HTTPException, RoloError):
+                raise
+            except Exception as exc:
+                raise failed(label, exc) from exc
+            if answered is not None:
+                return _response(label, answered)
+        return None
+
+
+def _response(label: str, answered: t.Any) -> Response:
+    if isinstance(answered, Response):
+        return answered
+    if isinstance(answered, WerkzeugResponse):
+        response = Response()
+        response.update_from(answered)
+        return response
+    error = TypeError(f"a response or nothing is to be returned, not {type(answered).__name__}")
+    raise failed(label, error) from error
