@@ -118,7 +118,7 @@ class ThreadedOrigin:
 
     def _read_body(self, seen, file):
         if seen.get("transfer-encoding"):
-            while size := int(file.readline(), 16):
+            while size := self._chunk_size(file):
                 self.body_started.set()
                 seen.body += file.read(size)
                 file.readline()
@@ -132,3 +132,9 @@ class ThreadedOrigin:
             self.body_started.set()
             seen.body += piece
             left -= len(piece)
+
+    def _chunk_size(self, file):
+        line = file.readline()
+        if not line:
+            raise OSError("the client left")
+        return int(line, 16)

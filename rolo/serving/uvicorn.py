@@ -12,6 +12,7 @@ import importlib.util
 import typing as t
 
 from rolo.bridge.downstream import Capabilities
+from rolo.bridge.limits import DEFAULT_LIMITS, Limits
 from rolo.serving.base import CAPABILITIES, AsgiApp, LoopAdapter, Settings
 from rolo.serving.loop import Lifetime
 
@@ -20,6 +21,14 @@ if t.TYPE_CHECKING:
 
 #: seconds an idle connection is kept; nginx's figure, longer than most clients keep theirs
 KEEP_ALIVE = 75
+
+#: bytes of a head beyond the limit, for the bridge to refuse it in the usual words
+_HEAD_SLACK = 64 * 1024
+
+_HEAD_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"content-type: text/plain\r\ncontent-length: 4\r\nconnection: close\r\n\r\n431\n"
+)
 
 #: seconds between two looks at what still runs while stopping
 _TICK = 0.01
@@ -41,7 +50,9 @@ class UvicornAdapter(LoopAdapter):
     async def run(self, app: AsgiApp, settings: Settings, lifetime: Lifetime) -> None:
         import uvicorn
 
-        server = uvicorn.Server(_config(app, settings))
+        bridge = getattr(app, "bridge", None)
+        limits = DEFAULT_LIMITS if bridge is None else bridge.limits
+        server = uvicorn.Server(_config(app, settings, limits))
         server.config.load()
         server.lifespan = server.config.lifespan_class(server.config)
         server.lifespan.state[CAPABILITIES] = self.capabilities
@@ -52,12 +63,12 @@ class UvicornAdapter(LoopAdapter):
         await _stop(server, await lifetime.stopping())
 
 
-def _config(app: AsgiApp, settings: Settings) -> uvicorn.Config:
+def _config(app: AsgiApp, settings: Settings, limits: Limits) -> uvicorn.Config:
     import uvicorn
 
     fast = importlib.util.find_spec("httptools") is not None
     options: dict[str, t.Any] = {
-        "http": "httptools" if fast else "h11",
+        "http": _http_protocol(limits.max_head + _HEAD_SLACK) if fast else "h11",
         "ws": _websocket_protocol(),
         "interface": "asgi3",
         "lifespan": "off",  # spoken by rolo.serving.lifespan
@@ -78,6 +89,32 @@ def _config(app: AsgiApp, settings: Settings) -> uvicorn.Config:
         options["ssl_keyfile"] = settings.tls.key
         options["ssl_keyfile_password"] = settings.tls.password
     return uvicorn.Config(app, **{**options, **settings.options})
+
+
+def _http_protocol(max_head: int) -> type[asyncio.Protocol]:
+    """Return uvicorn's protocol on httptools, which would collect an endless head."""
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    class BoundedHttp(HttpToolsProtocol):
+        _head_size: int | None = None
+
+        def on_message_begin(self) -> None:
+            self._head_size = 0
+            super().on_message_begin()
+
+        def on_headers_complete(self) -> None:
+            self._head_size = None
+            super().on_headers_complete()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self._head_size is not None:
+                self._head_size += len(data)
+                if self._head_size > max_head and not self.transport.is_closing():
+                    self.transport.write(_HEAD_TOO_LARGE)
+                    self.transport.close()
+
+    return BoundedHttp
 
 
 def _websocket_protocol() -> type[asyncio.Protocol]:
