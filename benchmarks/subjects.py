@@ -185,7 +185,20 @@ def _new(server: str, mode: str) -> Subject:
         command=_rolo(server, mode),
         imports="rolo",
         serve=(server, mode),
+        kinds=HTTP | WEBSOCKET,
     )
+
+
+def _hooked(hook: str, mode: str, kinds: frozenset[str]) -> Subject:
+    """The native server with one of the scripts in ``benchmarks/hooks``."""
+    plain = _rolo("native", mode)
+    script = str(ROOT / "benchmarks" / "hooks" / f"{hook}.py")
+
+    def command(upstream: str, port: int, directory: pathlib.Path) -> list[str]:
+        return [*plain(upstream, port, directory), "--script", script]
+
+    title = f"rolo, native, {mode}, a {hook} hook"
+    return Subject(f"rolo-native-{mode}-{hook}-hook", title, command, imports="rolo", kinds=kinds)
 
 
 SUBJECTS: dict[str, Subject] = {
@@ -209,6 +222,12 @@ SUBJECTS: dict[str, Subject] = {
         _new("granian", "threads"),
         _new("hypercorn", "loop"),
         _new("hypercorn", "threads"),
+        _hooked("header", "loop", HTTP),
+        _hooked("header", "threads", HTTP),
+        _hooked("chunk", "loop", HTTP),
+        _hooked("chunk", "threads", HTTP),
+        _hooked("message", "loop", WEBSOCKET),
+        _hooked("message", "threads", WEBSOCKET),
         _echo_server("native", "loop"),
         _echo_server("uvicorn", "loop"),
         _echo_server("hypercorn", "loop"),

@@ -25,6 +25,9 @@ FLOORS = [
             "rolo.bridge.admission",
             "rolo.proxy.close",
             "rolo.proxy.messages",
+            "rolo.proxy.rewrite.errors",
+            "rolo.proxy.rewrite.fields",
+            "rolo.proxy.rewrite.codings",
             "rolo.asgi.environ",
             "rolo.bridge.downstream",
             "rolo.bridge.environ",
@@ -38,7 +41,17 @@ FLOORS = [
     ("names of the past", ["rolo.resource", "rolo.router", "rolo.dispatcher"]),
     ("package", ["rolo"]),
     ("edges", ["rolo.bridge", "rolo.asgi", "rolo.client", "rolo.proxy"]),
-    ("rooms", ["rolo.gateway", "rolo.proxy.handler", "rolo.proxy.proxy", "rolo.proxy.relay"]),
+    (
+        "rooms",
+        [
+            "rolo.gateway",
+            "rolo.proxy.handler",
+            "rolo.proxy.proxy",
+            "rolo.proxy.relay",
+            "rolo.proxy.rewrite.websocket",
+            "rolo.proxy.websocket_proxy",
+        ],
+    ),
     ("doors", ["rolo.cli", "rolo.__main__", "rolo.serving", "rolo.testing", "rolo.demo"]),
 ]
 

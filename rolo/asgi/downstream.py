@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import functools
 import typing as t
 
@@ -12,7 +13,7 @@ from rolo.bridge.admission import admit
 from rolo.bridge.downstream import Capabilities, RawHeaders, RequestHead
 from rolo.errors import ClientDisconnected, DownstreamError
 from rolo.proxy.http1 import Framing, list_items
-from rolo.websocket.errors import WebSocketDisconnectedError
+from rolo.websocket.errors import WebSocketDisconnectedError, WebSocketProtocolError
 
 Event = t.MutableMapping[str, t.Any]
 Receive = t.Callable[[], t.Awaitable[Event]]
@@ -340,9 +341,8 @@ class AsgiHttpDownstream(_Watched):
         drop: tuple[bytes, ...] = ()
         add: RawHeaders = []
         version = self.head.http_version
-        if status == 204 or (status == 304 and not self.capabilities.framing):
-            # RFC 9110 section 8.6: never in a 204. A 304 may have one, but servers that
-            # frame by themselves take it for the length of what follows.
+        if status == 304 and not self.capabilities.framing:
+            # Servers that frame by themselves take it for the length of what follows.
             drop = (b"content-length",)
         elif version != "1.1":
             drop = (b"transfer-encoding",)
@@ -358,7 +358,9 @@ class AsgiHttpDownstream(_Watched):
     def _wants_trailers(self, status: int, headers: RawHeaders) -> bool:
         if not self.capabilities.trailers or _TRAILERS not in self._extensions:
             return False
-        if status in (204, 304) or self.head.method == "HEAD" or not _is_chunked(headers):
+        if status in (204, 304) or self.head.method == "HEAD":
+            return False
+        if any(name.lower() == b"content-length" for name, _ in headers):
             return False
         return any(
             name.lower() == b"te" and b"trailers" in list_items(value)
@@ -552,17 +554,20 @@ class AsgiWebSocketDownstream(_Watched):
     async def send(self, message: str | bytes) -> None:
         if self._closed is not None:
             raise self._closed
+        if self._close_sent:
+            raise WebSocketProtocolError("the websocket is closed from our side")
         kind = "text" if isinstance(message, str) else "bytes"
         try:
             await self.send_event({"type": "websocket.send", kind: message})
         except OSError as exc:
-            self._closed = WebSocketDisconnectedError(1006, "")
-            raise self._closed from exc
+            # The code it closed with, if it did, is for receive() to tell.
+            raise WebSocketDisconnectedError(1006, "") from exc
 
     async def close(self, code: int | None, reason: str) -> None:
         if self._closed is None and not self._close_sent:
             self._close_sent = True
-            await self.send_event({"type": "websocket.close", "code": code, "reason": reason})
+            with contextlib.suppress(OSError):  # the client was quicker
+                await self.send_event({"type": "websocket.close", "code": code, "reason": reason})
 
     async def wait_closed(self, timeout: float) -> None:
         """After a close of ours, wait for the client's close frame, at most ``timeout``

@@ -22,7 +22,7 @@ from rolo.bridge.downstream import HttpDownstream, WebSocketDownstream
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
 from rolo.bridge.portal import Home, Portal
 from rolo.bridge.request import BridgeRequest
-from rolo.bridge.websocket import PortalWebSocketAdapter, websocket_environ
+from rolo.bridge.websocket import PortalWebSocketAdapter, check_handshake, websocket_environ
 from rolo.bridge.workers import WorkerPool, Workers
 from rolo.errors import (
     ClientDisconnected,
@@ -139,7 +139,7 @@ class Bridge:
     async def handle_http(self, downstream: HttpDownstream) -> None:
         """Serve one exchange to its end. Whatever goes wrong is answered, or aborts the
         answer, and is logged; only cancellation by the server is raised."""
-        portal = Portal(self.home())
+        portal = Portal(self.home(), asyncio.current_task())
         body = RequestBody(downstream, portal, self._replay_limit, self.limits)
         request = BridgeRequest(downstream.head, body, portal)
         downstream.watch_gone(portal.interrupt)
@@ -190,7 +190,7 @@ class Bridge:
         response = LazyResponse()
         try:
             if self.mode == "loop":
-                request.portal.task = asyncio.current_task()
+                request.portal.task = request.portal.owner
                 await request.portal.run_in_greenlet(self._process, request, response)
             else:
                 await self._process_on_thread(request, response)
@@ -211,9 +211,10 @@ class Bridge:
         self.gateway.process(request, response)
 
     async def _process_on_thread(self, request: BridgeRequest, response: Response) -> None:
-        if not request.body.is_empty and _is_small(request):
-            request.portal.task = asyncio.current_task()
-            await request.body.prefetch(_PREFETCH)
+        length = None if request.body.is_empty else _small_length(request)
+        if length is not None:
+            request.portal.task = request.portal.owner
+            await request.body.prefetch(length)
         request.portal.task = None
         await self._on_thread(self.workers, request.portal, self._process, request, response)
 
@@ -253,7 +254,7 @@ class Bridge:
         self, response: Response, request: BridgeRequest, downstream: HttpDownstream
     ) -> None:
         portal = request.portal
-        portal.task = asyncio.current_task()
+        portal.task = portal.owner
         if portal.gone:
             response.close()
             raise ClientDisconnected("the client left")
@@ -326,6 +327,7 @@ class Bridge:
         request = WebSocketRequest(websocket_environ(downstream.head, adapter, portal))
         try:
             self.limits.check_head(downstream.head)
+            check_handshake(downstream.head)
         except RoloError as exc:
             LOG.warning("websocket %r refused: %s", downstream.head.target, describe(exc))
             await downstream.reject(exc.status, b"", [], b"%d\n" % exc.status)
@@ -337,7 +339,13 @@ class Bridge:
                 await portal.run_in_greenlet(self._accept, request, portal)
             else:
                 await self._accept_on_thread(request, portal, downstream)
-            if request.is_upgraded():
+            successor, adapter.successor = adapter.successor, None
+            if successor is not None:
+                # It may run for days: let go of what only the handler needed.
+                portal.task = None
+                del request
+                await successor.run(downstream)
+            elif request.is_upgraded():
                 # A handler that returned has no more use for its websocket.
                 await downstream.close(1000, "")
         except (ClientDisconnected, WebSocketDisconnectedError):
@@ -347,6 +355,8 @@ class Bridge:
                 raise
         finally:
             portal.task = None
+            if adapter.successor is not None:
+                adapter.successor.abandon()
 
     def _accept(self, request: WebSocketRequest, portal: Portal) -> None:
         portal.enter()
@@ -393,16 +403,16 @@ def _line(request: BridgeRequest) -> str:
     return ascii(f"{request.head.method} {request.head.target.decode('latin-1')}")[1:-1]
 
 
-def _is_small(request: BridgeRequest) -> bool:
-    """Whether the body is small by its declared length and will come unasked."""
-    length = -1
+def _small_length(request: BridgeRequest) -> int | None:
+    """Return the length of a body that is declared, small, and will come unasked."""
+    length = None
     for name, value in request.head.headers:
         lowered = name.lower()
         if lowered == b"content-length" and value.isdigit():
             length = int(value)
         elif lowered == b"expect":
-            return False
-    return 0 <= length <= _PREFETCH
+            return None
+    return length if length is not None and length <= _PREFETCH else None
 
 
 def _push_and_close(

@@ -47,6 +47,9 @@ from rolo.proxy.target import split_target
 
 LOG = logging.getLogger(__name__)
 
+READ_SIZE = 64 * 1024
+"""Bytes read from a socket at once, at most; asyncio would read four times as much."""
+
 # TCP states of a peer that has left (include/net/tcp_states.h): CLOSE and CLOSE_WAIT.
 _LEFT_STATES = (7, 8)
 
@@ -71,7 +74,7 @@ class NativeSettings:
     buffer: int = 64 * 1024
     """Bytes held unread, and unsent, each way, before the other side is made to wait."""
     websocket_max_message: int = 16 * 1024 * 1024
-    """Bytes (of a text: characters) of one message, inflated; a larger one closes with 1009."""
+    """Bytes of one message, inflated; a larger one closes with 1009."""
     websocket_close_timeout: float = 10.0
     """For the client to answer a close frame."""
     websocket_compression: bool = True
@@ -104,6 +107,7 @@ class Hub:
         self.loop = asyncio.get_running_loop()
         self.connections: set[Connection] = set()
         self.draining = False
+        self.read_buffer = memoryview(bytearray(READ_SIZE))
         self.access = logging.getLogger(f"{__name__}.access") if self.settings.access_log else None
         self._empty: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -176,7 +180,7 @@ class Consumer(t.Protocol):
         """The client has left."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """One socket. Its life: idle, an exchange, idle, ..., lingering or a websocket, closed."""
 
     def __init__(self, hub: Hub) -> None:
@@ -216,7 +220,12 @@ class Connection(asyncio.Protocol):
         if hub.draining or (limit is not None and len(hub.connections) > limit):
             self.refuse(TooManyExchanges("too many connections"))
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        # One for all: what is read is copied out before the next read begins.
+        return self.hub.read_buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = bytes(self.hub.read_buffer[:nbytes])
         consumer = self._consumer
         if consumer is not None:
             consumer.feed(data)
@@ -276,6 +285,11 @@ class Connection(asyncio.Protocol):
     @property
     def writing_paused(self) -> bool:
         return self._writing_paused
+
+    @property
+    def unsent(self) -> int:
+        """Bytes written that the kernel has not taken yet."""
+        return 0 if self.closed else self.transport.get_write_buffer_size()
 
     def pause_reading(self) -> None:
         if not self._reading_paused and not self.closed:
@@ -368,6 +382,8 @@ class Connection(asyncio.Protocol):
     def _expired(self) -> None:
         if isinstance(self._consumer, _Lingering) and not self.transport.is_closing():
             self.close()
+        elif isinstance(self._consumer, NativeWebSocket):
+            self._consumer.expired()
         elif self._consumer is not None:
             self.abort()
         elif self._buffer:

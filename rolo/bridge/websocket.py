@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import time
 import typing as t
 
@@ -11,10 +13,12 @@ from werkzeug.datastructures import Headers
 from rolo.bridge.downstream import RawHeaders, RequestHead, WebSocketDownstream
 from rolo.bridge.environ import wsgi_environ
 from rolo.bridge.portal import Portal
+from rolo.errors import BadRequest
 from rolo.websocket.adapter import (
     BytesMessage,
     CreateConnection,
     Message,
+    Successor,
     TextMessage,
     WebSocketAdapter,
 )
@@ -29,6 +33,8 @@ class PortalWebSocketAdapter(WebSocketAdapter):
     def __init__(self, downstream: WebSocketDownstream, portal: Portal) -> None:
         self.downstream = downstream
         self.portal = portal
+        self.successor: Successor | None = None
+        """Who goes on once the handler has returned; ``None`` if it serves to the end."""
         self._last_received_at: float | None = None
         self._receiving: asyncio.Task[str | bytes] | None = None
 
@@ -71,6 +77,9 @@ class PortalWebSocketAdapter(WebSocketAdapter):
     ) -> None:
         self._call(self.downstream.close(code, reason or ""), timeout)
 
+    def hand_over(self, successor: Successor) -> None:
+        self.successor = successor
+
     def _call(self, coroutine: t.Coroutine[t.Any, t.Any, T], timeout: float | None) -> T:
         if timeout is not None:
             coroutine = asyncio.wait_for(coroutine, timeout)
@@ -93,6 +102,24 @@ class PortalWebSocketAdapter(WebSocketAdapter):
 def raw_headers(headers: Headers | None) -> RawHeaders:
     """Return ``headers`` as raw pairs, in order."""
     return [(name.encode("latin-1"), str(value).encode("latin-1")) for name, value in headers or ()]
+
+
+def check_handshake(head: RequestHead) -> None:
+    """Refuse what RFC 6455 section 4.2.1 does, and not every server does.
+
+    :raises BadRequest: the key is not 16 bytes in base64
+    """
+    keys = [value for name, value in head.headers if name.lower() == b"sec-websocket-key"]
+    if len(keys) > 1 or any(not is_key(key) for key in keys):
+        raise BadRequest("malformed Sec-WebSocket-Key")
+
+
+def is_key(key: bytes) -> bool:
+    """Whether ``key`` may stand in Sec-WebSocket-Key."""
+    try:
+        return len(base64.b64decode(key, validate=True)) == 16
+    except binascii.Error:
+        return False
 
 
 def websocket_environ(

@@ -6,11 +6,14 @@ from rolo.proxy.handler import ProxyHandler
 from rolo.proxy.headers import ForwardedPolicy
 from rolo.proxy.messages import PoolLimits, Timeouts, Tls
 from rolo.proxy.proxy import Proxy, forward
+from rolo.proxy.upstream_websocket import HandshakeRefused, WebSocketSettings
+from rolo.proxy.websocket_proxy import WebSocketProxy, relay_websocket
 from rolo.request import get_raw_path, restore_payload, set_environment_headers
 
 __all__ = [
     "ForwardedPolicy",
     "ForwardingClient",
+    "HandshakeRefused",
     "HttpClient",
     "PoolLimits",
     "Proxy",
@@ -18,8 +21,11 @@ __all__ = [
     "SimpleRequestsClient",
     "Timeouts",
     "Tls",
+    "WebSocketProxy",
+    "WebSocketSettings",
     "forward",
     "get_raw_path",
+    "relay_websocket",
     "restore_payload",
     "set_environment_headers",
 ]

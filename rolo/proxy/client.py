@@ -16,9 +16,10 @@ from rolo.proxy.sync_transport import SyncTransport
 from rolo.proxy.transport import LoopTransport
 from rolo.request import Request
 from rolo.response import Response
+from rolo.websocket.request import WebSocketRequest
 
 
-def portal_of(request: Request) -> Portal | None:
+def portal_of(request: Request | WebSocketRequest) -> Portal | None:
     """Return the portal through which ``request`` may wait for the loop: its own, or the
     current handler's; ``None`` where there is no loop (WSGI, scripts)."""
     portal = getattr(request, "portal", None)

@@ -13,9 +13,11 @@ from rolo.proxy.headers import ForwardedPolicy
 from rolo.proxy.messages import PoolLimits, Timeouts, Tls
 from rolo.proxy.outgoing import DEFAULT_POLICY, raw_tail
 from rolo.proxy.proxy import Proxy
+from rolo.proxy.upstream_websocket import WebSocketSettings
 from rolo.proxy_status import check_name, proxy_status
 from rolo.request import Request, get_raw_path
 from rolo.response import Response
+from rolo.websocket.request import WebSocketRequest
 
 LOG = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class ProxyHandler:
         limits: PoolLimits | None = None,
         tls: Tls | None = None,
         forwarded: ForwardedPolicy = DEFAULT_POLICY,
+        websockets: WebSocketSettings | None = None,
         proxy_status: str | None = None,
     ) -> None:
         self.proxy_status = check_name(proxy_status)
@@ -61,6 +64,7 @@ class ProxyHandler:
             limits=limits,
             tls=tls,
             forwarded=forwarded,
+            websockets=websockets,
         )
 
     @t.overload
@@ -91,9 +95,14 @@ class ProxyHandler:
         response.update_from(self.forward(context.request))
         chain.stop()
 
-    def forward(self, request: Request, path: str | None = None) -> Response:
-        """Forward ``request`` and return the answer, or the one that stands for an error."""
+    def forward(self, request: Request | WebSocketRequest, path: str | None = None) -> Response:
+        """Forward ``request`` and return the answer, or the one that stands for an error.
+
+        A websocket is relayed from when the handler returns; the answer then has status 101.
+        """
         try:
+            if isinstance(request, WebSocketRequest):
+                return self.proxy.relay(request, path)
             return self.proxy.forward(request, path)
         except RoloError as exc:
             return refusal(exc, request, self.proxy_status)
@@ -103,7 +112,9 @@ class ProxyHandler:
         self.proxy.close()
 
 
-def refusal(error: RoloError, request: Request, name: str | None = None) -> Response:
+def refusal(
+    error: RoloError, request: Request | WebSocketRequest, name: str | None = None
+) -> Response:
     """Return what the client gets for ``error``, and log what it does not get to know.
 
     :param name: what the proxy calls itself in Proxy-Status; ``None`` leaves the field out

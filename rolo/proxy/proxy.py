@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing as t
 from urllib.parse import unquote
 
 from werkzeug.datastructures import Headers
@@ -14,8 +15,11 @@ from rolo.proxy.headers import ForwardedPolicy, response_headers
 from rolo.proxy.messages import OnInterim, OutgoingRequest, PoolLimits, RawHeaders, Timeouts, Tls
 from rolo.proxy.outgoing import DEFAULT_POLICY, HeaderEdits, outgoing_request
 from rolo.proxy.target import parse_upstream
+from rolo.proxy.upstream_websocket import DEFAULT_SETTINGS, WebSocketSettings
+from rolo.proxy.websocket_proxy import RelayHooks, WebSocketProxy
 from rolo.request import Request, restore_payload
 from rolo.response import Response
+from rolo.websocket.request import WebSocketRequest
 
 
 class Proxy(HttpClient):
@@ -31,6 +35,7 @@ class Proxy(HttpClient):
     :param tls: verification of ``https`` upstreams, see :class:`~rolo.proxy.Tls`
     :param forwarded: which ``X-Forwarded-*`` fields are added, see
         :class:`~rolo.proxy.ForwardedPolicy`
+    :param websockets: how websockets are relayed, see :class:`~rolo.proxy.WebSocketSettings`
     :raises ValueError: ``forward_base_url`` is not a URL to forward to; says why
     """
 
@@ -44,6 +49,7 @@ class Proxy(HttpClient):
         limits: PoolLimits | None = None,
         tls: Tls | None = None,
         forwarded: ForwardedPolicy = DEFAULT_POLICY,
+        websockets: WebSocketSettings | None = None,
     ) -> None:
         self.forward_base_url = forward_base_url
         self.upstream = parse_upstream(forward_base_url)
@@ -52,6 +58,15 @@ class Proxy(HttpClient):
         self._owns_client = client is None
         self.client: HttpClient = client or ForwardingClient(
             timeouts=timeouts, limits=limits, tls=tls
+        )
+        self.websockets = WebSocketProxy(
+            forward_base_url,
+            preserve_host,
+            timeouts=timeouts,
+            limits=limits,
+            tls=tls,
+            forwarded=forwarded,
+            settings=websockets or DEFAULT_SETTINGS,
         )
 
     def request(self, request: Request, server: str | None = None) -> Response:
@@ -90,10 +105,21 @@ class Proxy(HttpClient):
             request_for_client(outgoing, request), server=str(self.upstream.origin)
         )
 
+    def relay(
+        self,
+        request: WebSocketRequest,
+        forward_path: str | None = None,
+        headers: HeaderEdits | None = None,
+        **hooks: t.Unpack[RelayHooks],
+    ) -> Response:
+        """Relay the websocket that ``request`` asks for; see :meth:`WebSocketProxy.relay`."""
+        return self.websockets.relay(request, forward_path, headers, **hooks)
+
     def close(self) -> None:
         """Close the connections to the upstream; a custom client is left alone."""
         if self._owns_client:
             self.client.close()
+        self.websockets.close()
 
 
 def forward(

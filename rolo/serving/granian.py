@@ -7,6 +7,7 @@ for which granian's embedded server has no option.
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.util
 import os
 import pathlib
@@ -51,6 +52,8 @@ class GranianAdapter(LoopAdapter):
             for end in ("client", "server"):  # granian gives the port as text
                 host, port = scope[end]
                 scope[end] = (host, int(port))
+            if scope["type"] == "websocket":
+                send = functools.partial(_refuse_safely, send)
             await app(scope, receive, send)
 
         server = _embedded(told, settings)
@@ -68,6 +71,20 @@ class GranianAdapter(LoopAdapter):
         await asyncio.sleep(_LAST_BREATH)
         if not serving.cancelled():
             serving.result()
+
+
+async def _refuse_safely(send: Send, event: t.Any) -> None:
+    """Make fields of a refused handshake unique: granian aborts the whole process at the
+    second of a name. Set-Cookie cannot be joined (RFC 9110 section 5.3): the first stays."""
+    if event["type"] == "websocket.http.response.start":
+        fields: dict[bytes, bytes] = {}
+        for name, value in event["headers"]:
+            if name not in fields:
+                fields[name] = value
+            elif name != b"set-cookie":
+                fields[name] += b", " + value
+        event = {**event, "headers": list(fields.items())}
+    await send(event)
 
 
 def _embedded(app: AsgiApp, settings: Settings) -> Server:

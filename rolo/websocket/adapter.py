@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from rolo.websocket.errors import WebSocketProtocolError
+
 if t.TYPE_CHECKING:
     from werkzeug.datastructures import Headers
 
@@ -45,6 +47,19 @@ class TextMessage(Message):
 @dataclasses.dataclass
 class BytesMessage(Message):
     data: bytes
+
+
+class Successor(t.Protocol):
+    """Takes a websocket over from the handler that accepted it."""
+
+    async def run(self, downstream: t.Any) -> None:
+        """Serve the websocket to its end.
+
+        :param downstream: a :class:`rolo.bridge.downstream.WebSocketDownstream`
+        """
+
+    def abandon(self) -> None:
+        """Called instead of :meth:`run` if it comes to nothing. The loop's thread."""
 
 
 class WebSocketAdapter:
@@ -93,6 +108,11 @@ class WebSocketAdapter:
     ) -> None:
         """Close with ``code``. Does nothing if the websocket is closed."""
         raise NotImplementedError
+
+    def hand_over(self, successor: Successor) -> None:
+        """Leave the accepted websocket to ``successor``: it runs on the server's event loop
+        once the handler has returned. No further call on this adapter may follow."""
+        raise WebSocketProtocolError("this server's websockets cannot be handed over")
 
     @property
     def last_received_at(self) -> float | None:

@@ -13,6 +13,7 @@ from rolo.websocket.adapter import (
     BytesMessage,
     CreateConnection,
     Message,
+    Successor,
     TextMessage,
     WebSocketAdapter,
     WebSocketEnvironment,
@@ -181,6 +182,7 @@ class WebSocketRequest(Request):
         self.environ = environ
         self._websocket: WebSocket | None = None
         self._rejected = False
+        self._handed_over = False
 
     @property
     def socket(self) -> WebSocketAdapter:
@@ -195,7 +197,7 @@ class WebSocketRequest(Request):
 
     def is_upgraded(self) -> bool:
         """Whether the handshake was accepted."""
-        return self._websocket is not None
+        return self._websocket is not None or self._handed_over
 
     def is_rejected(self) -> bool:
         """Whether the handshake was answered with an HTTP response."""
@@ -233,6 +235,24 @@ class WebSocketRequest(Request):
         self._websocket = WebSocket(self, socket)
         return self._websocket
 
+    def hand_over(
+        self,
+        successor: Successor,
+        subprotocol: str | None = None,
+        headers: Headers | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Accept the handshake as :meth:`accept` does, and leave the websocket to
+        ``successor``, which runs on the server's event loop after the handler has returned.
+
+        :raises WebSocketProtocolError: the server cannot do that
+        """
+        self._raise_if_decided()
+        socket = self.socket
+        socket.accept(subprotocol=subprotocol, extra_headers=headers, timeout=timeout)
+        self._handed_over = True
+        socket.hand_over(successor)
+
     def close(self, *, code: int = 1000, reason: str | None = None) -> None:
         """Close what is left open: an accepted websocket with ``code`` and ``reason``, a
         handshake that was not answered without an answer of ours. May be called again."""
@@ -241,7 +261,7 @@ class WebSocketRequest(Request):
         if self._websocket is not None:
             self._websocket.close(code, reason)
         else:
-            self._rejected = True
+            self._rejected = not self._handed_over
             self.socket.close(code, reason)
 
     @classmethod
@@ -279,7 +299,7 @@ class WebSocketRequest(Request):
             pass  # the client left first
 
     def _raise_if_decided(self) -> None:
-        if self._websocket is not None:
+        if self.is_upgraded():
             raise ValueError("Websocket connection already upgraded")
         if self._rejected:
             raise ValueError("Websocket connection already rejected")

@@ -1,0 +1,97 @@
+"""Opening websockets to origins, for whoever relays them and for handlers that drive them."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+
+from rolo.bridge.portal import Home, Portal
+from rolo.proxy.dial import Dialer
+from rolo.proxy.messages import PoolLimits, Timeouts, Tls
+from rolo.proxy.upstream_websocket import (
+    DEFAULT_SETTINGS,
+    Handshake,
+    UpstreamConnection,
+    UpstreamWebSocket,
+    WebSocketSettings,
+    open_websocket,
+)
+
+# Of the loop, within which an aborted connection has told its protocol.
+_TURNS = 10
+
+
+class WebSocketClient:
+    """Opens websockets on the event loops of bridges.
+
+    :param timeouts: ``connect`` and ``response`` bound the handshake; an open websocket is
+        bounded by ``settings`` only
+    :param limits: of the head that answers the handshake
+    :param tls: how ``https`` and ``wss`` origins are verified
+    """
+
+    def __init__(
+        self,
+        *,
+        timeouts: Timeouts | None = None,
+        limits: PoolLimits | None = None,
+        tls: Tls | None = None,
+        settings: WebSocketSettings = DEFAULT_SETTINGS,
+    ) -> None:
+        self.timeouts = timeouts or Timeouts()
+        self.limits = limits or PoolLimits()
+        self.tls = tls or Tls()
+        self.settings = settings
+        self._homes: weakref.WeakSet[Home] = weakref.WeakSet()
+
+    def open(self, handshake: Handshake, portal: Portal) -> UpstreamWebSocket:
+        """Dial and shake hands; the websocket is the caller's to close.
+
+        :raises HandshakeRefused: the origin answered with an ordinary response
+        :raises UpstreamError: there is no answer; the subclass says why
+        :raises BadRequest: the handshake cannot be written as one well-formed head
+        :raises ClientDisconnected: the client left while we waited
+        """
+        return portal.call(self._open(handshake, portal))
+
+    def close(self) -> None:
+        """Drop all websockets that are open."""
+        for home in list(self._homes):
+            home.release(self)
+
+    async def _open(self, handshake: Handshake, portal: Portal) -> UpstreamWebSocket:
+        place = portal.home.resource(self, lambda: self._new_place(portal.home))
+        return await place.open(handshake)
+
+    def _new_place(self, home: Home) -> _Place:
+        self._homes.add(home)
+        return _Place(self)
+
+
+class _Place:
+    """What a client has on one loop."""
+
+    def __init__(self, client: WebSocketClient) -> None:
+        self._client = client
+        self._dialer = Dialer(client.tls)
+        self._live: set[UpstreamConnection] = set()
+
+    async def open(self, handshake: Handshake) -> UpstreamWebSocket:
+        client = self._client
+        return await open_websocket(
+            self._dialer,
+            handshake,
+            self._live,
+            timeouts=client.timeouts,
+            limits=client.limits,
+            settings=client.settings,
+        )
+
+    async def close(self) -> None:
+        for connection in list(self._live):
+            connection.abort()
+        for _ in range(_TURNS):
+            if not self._live:
+                break
+            await asyncio.sleep(0)
+        self._dialer.close()
