@@ -41,6 +41,8 @@ _LOOKED_AT = frozenset(
 _NO_BODY = (204, 304)
 # Below this, one copy is cheaper than a write of several pieces.
 _JOIN_BELOW = 8192
+# Of a request body, taken at once.
+_PIECE = 64 * 1024
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -141,11 +143,27 @@ class NativeExchange:
 
     def _take(self) -> bytes:
         pieces = self._pieces
+        if self._buffered > _PIECE and len(pieces) > 1:
+            return self._take_some()
         piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         self._buffered = 0
         self._connection.resume_reading()
         return piece
+
+    def _take_some(self) -> bytes:
+        """As much as makes one piece: whoever takes it may hold it for a while."""
+        size = count = 0
+        for piece in self._pieces:
+            size += len(piece)
+            if size > _PIECE and count:
+                size -= len(piece)
+                break
+            count += 1
+        data = b"".join(self._pieces[:count])
+        del self._pieces[:count]
+        self._buffered -= size
+        return data
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the connection."""

@@ -7,6 +7,9 @@ import typing as t
 
 from rolo.proxy.messages import RawHeaders
 
+_PIECE = 64 * 1024
+"""Bytes handed to the reader at once, at most (a piece that came larger is not cut)."""
+
 
 class BodySource(t.Protocol):
     """The exchange behind a body, as the body sees it."""
@@ -61,13 +64,16 @@ class UpstreamBody:
         if not self._pieces and not await self._wait():
             return b""
         data = self._take()
-        if self._source is not None:
+        if self._source is not None and not self.buffered:
             self._source.reader_took()
         return data
 
     def read_whole_nowait(self) -> bytes | None:
-        """Return the rest of the body if all of it has arrived, else ``None`` and no change."""
+        """Return the rest of the body if all of it has arrived and makes one piece, else
+        ``None`` and no change."""
         if not self._ended or self._error is not None or self._closed:
+            return None
+        if self.buffered > _PIECE:
             return None
         return self._take()
 
@@ -106,10 +112,27 @@ class UpstreamBody:
 
     def _take(self) -> bytes:
         pieces = self._pieces
+        if self.buffered > _PIECE and len(pieces) > 1:
+            return self._take_some()
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         self.buffered = 0
         self.bytes_read += len(data)
+        return data
+
+    def _take_some(self) -> bytes:
+        """As much as makes one piece: what is handed on is held a second time below."""
+        size = count = 0
+        for piece in self._pieces:
+            size += len(piece)
+            if size > _PIECE and count:
+                size -= len(piece)
+                break
+            count += 1
+        data = b"".join(self._pieces[:count])
+        del self._pieces[:count]
+        self.buffered -= size
+        self.bytes_read += size
         return data
 
     async def _wait(self) -> bool:

@@ -27,6 +27,7 @@ _ATTEMPT_DELAY = 0.25
 _CACHE_SECONDS = 10.0
 _CACHE_SIZE = 1024
 _UNIX_RETRY = 0.01
+_TLS_BUFFER = 64 * 1024
 _UNROUTABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL})
 
 
@@ -92,11 +93,11 @@ class Dialer:
         loop = asyncio.get_running_loop()
         try:
             if origin.uds is not None:
-                _, protocol = await loop.create_unix_connection(
+                transport, protocol = await loop.create_unix_connection(
                     factory, sock=sock, ssl=context, server_hostname=name
                 )
             else:
-                _, protocol = await loop.create_connection(
+                transport, protocol = await loop.create_connection(
                     factory, sock=sock, ssl=context, server_hostname=name
                 )
         except BaseException as exc:
@@ -104,6 +105,8 @@ class Dialer:
             if context is not None and isinstance(exc, OSError):
                 raise _handshake_error(exc) from exc
             raise
+        if context is not None:
+            _hold_less(transport)
         return protocol
 
     def _tls_context(self) -> ssl.SSLContext:
@@ -240,6 +243,14 @@ async def _connect_unix(path: str) -> socket.socket:
     except BaseException:
         sock.close()
         raise
+
+
+def _hold_less(transport: asyncio.Transport) -> None:
+    """Bound what is held for TLS as for plain connections; the default is 512 KiB each way."""
+    transport.set_write_buffer_limits(high=_TLS_BUFFER)
+    set_read_limits = getattr(transport, "set_read_buffer_limits", None)
+    if set_read_limits is not None:
+        set_read_limits(high=_TLS_BUFFER)
 
 
 def _handshake_error(exc: OSError) -> TlsError:

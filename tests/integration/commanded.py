@@ -42,3 +42,8 @@ class Commanded:
                 **server_settings(args),
             )
         )
+
+
+def lines_about_the_upstream(caplog):
+    """What rolo's loggers warned of."""
+    return [r.message for r in caplog.records if r.name.startswith("rolo") and r.levelno >= 30]

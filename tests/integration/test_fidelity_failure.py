@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from commanded import Commanded, installed
+from commanded import Commanded, installed, lines_about_the_upstream
 from h2.events import DataReceived, StreamEnded, StreamReset
 from h2wire import H2Client
 from wire import Truncated, Wire, fetch
@@ -30,10 +30,6 @@ def sending(data, *, end="close"):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
     return script
-
-
-def lines_about_the_upstream(caplog):
-    return [r.message for r in caplog.records if r.name.startswith("rolo") and r.levelno >= 30]
 
 
 BROKEN_HEADS = {
