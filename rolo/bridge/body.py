@@ -70,15 +70,20 @@ class RequestBody:
         """True if the head already says that no body follows."""
         return not self.downstream.may_have_body
 
-    async def prefetch(self, limit: int) -> None:
-        """Take pieces from the client until the end or ``limit`` bytes, so that a handler
-        on a thread finds a small body without another trip to the loop."""
-        size = 0
-        while not self._ended and size < limit:
-            piece = await self._pull()
-            if piece:
-                size += len(piece)
-                self._ahead.append(piece)
+    async def prefetch(self, length: int) -> None:
+        """Take the first piece from the client, so that a handler on a thread finds a small
+        body without another trip to the loop; no more than that, as the client may wait for
+        an answer before it goes on.
+
+        :param length: of the whole body; if the piece is all of it, the end is taken, too
+        """
+        if self._ended:
+            return
+        piece = await self._pull()
+        if piece:
+            self._ahead.append(piece)
+            if len(piece) == length:
+                await self._pull()
 
     def read_piece(self) -> bytes:
         """Return the next piece for a sync reader, ``b""`` at the end.

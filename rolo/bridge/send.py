@@ -57,6 +57,9 @@ def take_apart(response: Response, environ: t.Callable[[], t.Any], method: str) 
         headers = _completed_headers(response, environ)
         body = _encoded_body(response)
     close = response.close
+    if status == 204:
+        # RFC 9110 section 8.6
+        headers = [field for field in headers if field[0].lower() != b"content-length"]
     if method == "HEAD" or status < 200 or status in (204, 304):
         return Outcome(status, reason, headers, b"", None, None, close)
     if isinstance(body, list | tuple):

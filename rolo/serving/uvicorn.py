@@ -1,14 +1,16 @@
 """uvicorn: the fastest ASGI server we know of for HTTP/1.1 and websockets.
 
 The only file that knows uvicorn's inside. It mends what a proxy cannot live with: a lost
-websocket looks like a clean one (code 1005 instead of 1006), and stopping is slow because
-uvicorn looks for the signal ten times a second.
+websocket looks like a clean one (code 1005 instead of 1006), clients of HTTP/1.0 are sent
+chunks, and stopping is slow because uvicorn looks for the signal ten times a second.
 """
 
 from __future__ import annotations
 
 import asyncio
 import importlib.util
+import socket
+import struct
 import typing as t
 
 from rolo.bridge.downstream import Capabilities
@@ -29,6 +31,8 @@ _HEAD_TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-type: text/plain\r\ncontent-length: 4\r\nconnection: close\r\n\r\n431\n"
 )
+
+_RESET = struct.pack("ii", 1, 0)
 
 #: seconds between two looks at what still runs while stopping
 _TICK = 0.01
@@ -88,7 +92,7 @@ def _config(app: AsgiApp, settings: Settings, limits: Limits) -> uvicorn.Config:
         options["ssl_certfile"] = settings.tls.cert
         options["ssl_keyfile"] = settings.tls.key
         options["ssl_keyfile_password"] = settings.tls.password
-    return uvicorn.Config(app, **{**options, **settings.options})
+    return uvicorn.Config(_without_chunks_for_http_1_0(app), **{**options, **settings.options})
 
 
 def _http_protocol(max_head: int) -> type[asyncio.Protocol]:
@@ -115,6 +119,52 @@ def _http_protocol(max_head: int) -> type[asyncio.Protocol]:
                     self.transport.close()
 
     return BoundedHttp
+
+
+class _Unbounded(int):
+    """How much may still be sent of an answer that ends with its connection."""
+
+    def __lt__(self, other: t.Any) -> bool:
+        return False
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    def __sub__(self, other: t.Any) -> t.Self:
+        return self
+
+    __hash__ = int.__hash__
+
+
+def _without_chunks_for_http_1_0(app: AsgiApp) -> AsgiApp:
+    """Mend that uvicorn on httptools sends chunks to clients that cannot read them: theirs
+    are answers that end with the connection, and if they break, with a reset."""
+
+    async def mended(scope: t.Any, receive: t.Any, send: t.Any) -> None:
+        cycle: t.Any = getattr(send, "__self__", None)
+        old = scope["type"] == "http" and scope["http_version"] == "1.0"
+        if not old or not hasattr(cycle, "chunked_encoding"):
+            await app(scope, receive, send)
+            return
+
+        async def send_unchunked(event: t.Any) -> None:
+            if event["type"] == "http.response.start" and not any(
+                name.lower() == b"content-length" for name, _ in event["headers"]
+            ):
+                cycle.chunked_encoding = cycle.keep_alive = False
+                cycle.expected_content_length = _Unbounded()
+            await send(event)
+
+        try:
+            await app(scope, receive, send_unchunked)
+        except BaseException:
+            if cycle.response_started:
+                connection = cycle.transport.get_extra_info("socket")
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                cycle.transport.abort()
+            raise
+
+    return mended
 
 
 def _websocket_protocol() -> type[asyncio.Protocol]:

@@ -149,11 +149,20 @@ class _Aborting:
     def __call__(
         self, environ: dict[str, t.Any], start_response: t.Any
     ) -> t.Generator[bytes, None, None]:
-        body = self._app(environ, start_response)
-        begun = False
+        started = begun = False
+
+        def start(*args: t.Any) -> t.Any:
+            nonlocal started
+            started = True
+            return start_response(*args)
+
+        body = self._app(environ, start)
         try:
+            if started:
+                yield b""  # sends the head, which need not wait for the first bytes
+                begun = True
             for chunk in body:
-                yield chunk  # the first one, even an empty one, sends the head
+                yield chunk
                 begun = True
         except ConnectionError:
             raise

@@ -256,5 +256,4 @@ UNSUPPORTED = {
     "response trailers": {"uvicorn", "granian", "werkzeug"},
     "interim answers": {"uvicorn", "granian", "werkzeug"},
     "keep-alive": {"werkzeug"},
-    "streams to HTTP/1.0": {"uvicorn"},
 }
