@@ -67,7 +67,6 @@ class AsgiApplication:
             await self.bridge.handle_http(downstream)
         finally:
             await downstream.close()
-        await downstream.refuse_what_broke()
         if downstream.aborted is not None and not downstream.gone:
             raise ResponseAborted(str(downstream.aborted)) from downstream.aborted
 

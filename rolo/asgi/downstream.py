@@ -380,19 +380,6 @@ class AsgiHttpDownstream(_Watched):
             self.leave()
             raise ClientDisconnected("the client left") from exc
 
-    async def refuse_what_broke(self) -> None:
-        """Answer 400 if the request body broke off unanswered. Some servers say of broken
-        framing that the client left, and would answer 500 in our place."""
-        if not self.gone or self._started or self.body_ended or not self.may_have_body:
-            return
-        fields = [(b"content-length", b"0"), (b"connection", b"close")]
-        self._started = True
-        try:
-            await self._send({"type": "http.response.start", "status": 400, "headers": fields})
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-        except OSError:
-            return  # it has really left
-
     async def close(self) -> None:
         """End the watch. The exchange is over."""
         self._sweeper.discard(self)

@@ -29,6 +29,8 @@ _LOGGING: dict[str, t.Any] = {
     "loggers": {"_granian": {}, "granian.access": {}},
 }
 
+_FRAMING = frozenset((b"content-length", b"transfer-encoding"))
+
 #: seconds granian's threads get to end, measured at under 5 ms
 _LAST_BREATH = 0.05
 
@@ -53,8 +55,11 @@ class GranianAdapter(LoopAdapter):
                 host, port = scope[end]
                 scope[end] = (host, int(port))
             if scope["type"] == "websocket":
-                send = functools.partial(_refuse_safely, send)
-            await app(scope, receive, send)
+                await app(scope, receive, functools.partial(_refuse_safely, send))
+            elif _FRAMING.isdisjoint(name for name, _ in scope["headers"]):
+                await app(scope, receive, send)
+            else:
+                await _BodyMayBreak(receive, send).serve(app, scope)
 
         server = _embedded(told, settings)
         serving = asyncio.create_task(server.serve(), name="granian")
@@ -71,6 +76,35 @@ class GranianAdapter(LoopAdapter):
         await asyncio.sleep(_LAST_BREATH)
         if not serving.cancelled():
             serving.result()
+
+
+class _BodyMayBreak:
+    """Answers 400 where an upload broke off and the application therefore did not answer.
+
+    granian reports broken chunks as a client that left. It is still there, and granian
+    would tell it that the fault is ours (500).
+    """
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._broke = self._answered = False
+
+    async def serve(self, app: AsgiApp, scope: Scope) -> None:
+        await app(scope, self.receive, self.send)
+        if self._broke and not self._answered:
+            fields = [(b"content-length", b"0"), (b"connection", b"close")]
+            await self._send({"type": "http.response.start", "status": 400, "headers": fields})
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def receive(self) -> t.Any:
+        event = await self._receive()
+        self._broke = event["type"] == "http.disconnect"
+        return event
+
+    async def send(self, event: t.Any) -> None:
+        self._answered = True
+        await self._send(event)
 
 
 async def _refuse_safely(send: Send, event: t.Any) -> None:
