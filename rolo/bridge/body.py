@@ -47,6 +47,7 @@ class RequestBody:
         "_replayed",
         "_size",
         "downstream",
+        "is_empty",
     )
 
     def __init__(
@@ -60,15 +61,12 @@ class RequestBody:
         self._portal = portal
         self._replay_limit = replay_limit
         self._ahead: collections.deque[bytes] = collections.deque()
-        self._ended = not downstream.may_have_body
+        self.is_empty = not downstream.may_have_body
+        """True if the head already says that no body follows."""
+        self._ended = self.is_empty
         self._record: t.IO[bytes] | None = None
         self._read = self._replayed = self._size = 0
         self._limits = limits
-
-    @property
-    def is_empty(self) -> bool:
-        """True if the head already says that no body follows."""
-        return not self.downstream.may_have_body
 
     async def prefetch(self, length: int) -> None:
         """Take the first piece from the client, so that a handler on a thread finds a small

@@ -58,6 +58,8 @@ class RequestHead:
     server: tuple[str, int | None] | None = None
     extensions: dict[str, t.Any] = dataclasses.field(default_factory=dict)
     """Where the server leaves more, e.g. ``{"asgi.scope": scope}``."""
+    size: int = 0
+    """Bytes of the whole head; 0 where the server does not tell."""
 
 
 class HttpDownstream(t.Protocol):

@@ -46,13 +46,11 @@ class Limits:
         :raises TargetTooLong, HeadTooLarge, ContentTooLarge: it is over a limit
         """
         headers = head.headers
-        size = len(head.target)
-        if size > self.max_target:
-            raise TargetTooLong(f"request target of {size} bytes")
+        if len(head.target) > self.max_target:
+            raise TargetTooLong(f"request target of {len(head.target)} bytes")
         if len(headers) > self.max_fields:
             raise HeadTooLarge(f"{len(headers)} header fields")
-        for name, value in headers:
-            size += len(name) + len(value) + 4
+        size = head.size or _estimated_size(head)
         if size > self.max_head:
             raise HeadTooLarge(f"request head of {size} bytes")
         if self.max_body is not None:
@@ -69,6 +67,10 @@ class Limits:
         """:raises TooManyExchanges: ``count`` exchanges at once are over the limit"""
         if self.max_exchanges is not None and count > self.max_exchanges:
             raise TooManyExchanges(f"{self.max_exchanges} exchanges are under way")
+
+
+def _estimated_size(head: RequestHead) -> int:
+    return len(head.target) + sum(len(name) + len(value) + 4 for name, value in head.headers)
 
 
 DEFAULT_LIMITS = Limits()

@@ -430,7 +430,7 @@ class Connection(asyncio.BufferedProtocol):
         if end < len(buffer):
             block, rest = buffer[:end], bytes(buffer[end:])
         try:
-            self._start(parse_request_head(bytes(block), self.settings.limits), rest)
+            self._start(parse_request_head(bytes(block), self.settings.limits), rest, end)
         except UpgradeRequired as e:
             self.refuse(e, [(b"Sec-WebSocket-Version", b"13"), (b"Upgrade", b"websocket")])
         except DownstreamError as e:
@@ -447,8 +447,8 @@ class Connection(asyncio.BufferedProtocol):
             self._scanned = len(buffer)
             self._buffer = bytearray(buffer) if isinstance(buffer, bytes) else buffer
 
-    def _start(self, parsed: ParsedRequest, rest: bytes) -> None:
-        head = self._head(parsed)
+    def _start(self, parsed: ParsedRequest, rest: bytes, size: int) -> None:
+        head = self._head(parsed, size)
         length, max_body = parsed.length, self.settings.max_body
         if length and max_body is not None and length > max_body:
             raise ContentTooLarge(f"request body of {length} bytes")
@@ -469,7 +469,7 @@ class Connection(asyncio.BufferedProtocol):
             exchange.feed(rest)
         self.task = self.hub.loop.create_task(self._serve(exchange))
 
-    def _head(self, parsed: ParsedRequest) -> RequestHead:
+    def _head(self, parsed: ParsedRequest, size: int) -> RequestHead:
         target = parsed.target
         if target[:1] == b"/" and parsed.method != "CONNECT":
             raw_path, _, query = target.partition(b"?")
@@ -490,6 +490,7 @@ class Connection(asyncio.BufferedProtocol):
             "",
             self._client,
             self._server,
+            size=size,
         )
 
     async def _serve(self, exchange: NativeExchange) -> None:

@@ -77,7 +77,11 @@ def take_apart(response: Response, environ: t.Callable[[], t.Any], method: str) 
 
 
 def _has_length(headers: RawHeaders) -> bool:
-    return any(name.lower() == b"content-length" for name, _ in headers)
+    # Not any(): a generator costs more than the looking.
+    for name, _ in headers:
+        if name.lower() == b"content-length":
+            return True
+    return False
 
 
 def _status_line(response: Response) -> tuple[int, bytes]:

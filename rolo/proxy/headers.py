@@ -246,12 +246,13 @@ def outgoing_headers(
         then outranks its Host (RFC 9112 section 3.2.2); ``None`` to take Host
     """
     names = [name.lower() for name, _ in headers]
+    hosts = names.count(b"host")
     asked = host
-    if asked is None and b"host" in names:
+    if asked is None and hosts:
         asked = headers[names.index(b"host")][1]
     passed = _passed(headers, names, _HOP_BY_HOP_AND_LENGTH)
-    sent = asked if preserve_host and asked else origin.authority_bytes
-    if not preserve_host or host is not None or not asked or names.count(b"host") > 1:
+    if not preserve_host or host is not None or not asked or hosts > 1:
+        sent = asked if preserve_host and asked else origin.authority_bytes
         passed = _with_host(passed, sent)
     if policy is None:
         return passed
