@@ -77,8 +77,7 @@ def take_apart(response: Response, environ: t.Callable[[], t.Any], method: str) 
 
 
 def _has_length(headers: RawHeaders) -> bool:
-    # Not any(): a generator costs more than the looking.
-    for name, _ in headers:
+    for name, _ in headers:  # noqa: SIM110 - a generator costs more than the looking
         if name.lower() == b"content-length":
             return True
     return False
