@@ -48,15 +48,27 @@ def parse(argv: t.Sequence[str]) -> argparse.Namespace:
     proxy.add_argument(
         "upstream", metavar="UPSTREAM", help="base URL to forward to: http://HOST:PORT/PATH"
     )
+    _add_script(proxy)
     _add_forwarding(proxy)
     _add_running(proxy, workers=True)
     demo = commands.add_parser("demo", help="a proxy in front of a demo origin, to play with")
     _add_running(demo, workers=False)
     args = parser.parse_args(argv)
+    if args.command == "proxy" and args.reload and args.script is None:
+        proxy.error("--reload needs --script")
     args.argv = list(argv)
     if args.access_log is None:
         args.access_log = not args.quiet
     return args
+
+
+def _add_script(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--script", metavar="FILE.py", help="rewrite traffic by the hooks that this file defines"
+    )
+    parser.add_argument(
+        "--reload", action="store_true", help="load the script again whenever it has changed"
+    )
 
 
 def _add_forwarding(parser: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from rolo.cli.access_log import AccessLog
 from rolo.cli.bounds import limits_of, pool_of, tls_of
 from rolo.cli.errors import CommandError
 from rolo.cli.logs import logging_to_the_terminal
+from rolo.cli.script import ScriptedHandler, load_script
 from rolo.cli.stop import StopNow, StopSignals
 from rolo.errors import TlsError
 from rolo.gateway.gateway import Gateway
@@ -21,6 +22,8 @@ from rolo.proxy.dial import tls_context
 from rolo.proxy.handler import ProxyHandler
 from rolo.proxy.headers import ForwardedPolicy
 from rolo.proxy.messages import Timeouts, Tls
+from rolo.proxy.rewrite.context import ProxyContext
+from rolo.proxy.rewrite.hooks import Hooks
 from rolo.proxy.target import Upstream, parse_upstream
 from rolo.serving import LifespanError, RunningServer, ServerUnavailable, choose, serve
 from rolo.serving.sockets import bracketed, listen
@@ -50,12 +53,22 @@ def _proxy(args: argparse.Namespace, signals: StopSignals) -> int:
         _check_tls(upstream, args)
     with contextlib.closing(_socket(args)) as sock:
         if args.workers > 1:
+            if args.script is not None:
+                load_script(args.script)  # so that a mistake is told once
             return _supervise(args, server, sock, signals)
-        handler = proxy_handler(args)
+        handler = _scripted(args) if args.script is not None else proxy_handler(args)
         with contextlib.closing(handler):
             running = _start(proxy_gateway([handler], args), args, server, sock)
             _say(args, f"{_listening(sock)}, forwarding to {args.upstream} ({_how(args, server)})")
-            return _run(running, signals, args)
+            scripted = handler if isinstance(handler, ScriptedHandler) and args.reload else None
+            return _run(running, signals, args, scripted)
+
+
+def _scripted(args: argparse.Namespace) -> ScriptedHandler:
+    def make(kind: type[ProxyHandler], hooks: list[Hooks]) -> ProxyHandler:
+        return proxy_handler(args, kind, hooks)
+
+    return ScriptedHandler(args.script, make)
 
 
 def _supervise(
@@ -87,11 +100,21 @@ def _demo(args: argparse.Namespace, signals: StopSignals) -> int:
             return _run(running, signals, args)
 
 
-def _run(server: RunningServer, signals: StopSignals, args: argparse.Namespace) -> int:
-    """Wait for the signal, then let running exchanges finish."""
+def _run(
+    server: RunningServer,
+    signals: StopSignals,
+    args: argparse.Namespace,
+    scripted: ScriptedHandler | None = None,
+) -> int:
+    """Wait for the signal, then let running exchanges finish.
+
+    :param scripted: to be reloaded when its file changes
+    """
     try:
         while not signals.wait(_POLL):
             _check_alive(server)
+            if scripted is not None:
+                scripted.reload_if_changed()
         server.shutdown()
     except StopNow:
         # At once means at once: no clean-up that could wait for anything.
@@ -128,13 +151,19 @@ def _start(
         raise CommandError(error) from error
 
 
-def proxy_handler(args: argparse.Namespace) -> ProxyHandler:
+def proxy_handler(
+    args: argparse.Namespace,
+    kind: type[ProxyHandler] = ProxyHandler,
+    hooks: t.Sequence[Hooks] = (),
+) -> ProxyHandler:
     """Return what forwards as ``args`` say; the caller closes it.
 
+    :param kind: of handler, made with the arguments of a :class:`ProxyHandler`
     :raises ValueError: the upstream is not a URL to forward to
     """
-    return ProxyHandler(
+    return kind(
         args.upstream,
+        hooks=hooks,
         preserve_host=args.preserve_host,
         timeouts=_timeouts(args),
         limits=pool_of(args),
@@ -161,10 +190,13 @@ def server_settings(args: argparse.Namespace) -> dict[str, t.Any]:
 
 def proxy_gateway(handlers: list[t.Any], args: argparse.Namespace) -> Gateway:
     """Return the gateway that the commands serve: ``handlers``, and the log around them."""
+    context = ProxyContext if getattr(args, "script", None) else None
     if not args.access_log:
-        return Gateway(request_handlers=handlers)
+        return Gateway(request_handlers=handlers, context_class=context)
     log = AccessLog()
-    return Gateway(request_handlers=[log.begin, *handlers], finalizers=[log.finish])
+    return Gateway(
+        request_handlers=[log.begin, *handlers], finalizers=[log.finish], context_class=context
+    )
 
 
 def _upstream(url: str) -> Upstream:

@@ -65,7 +65,8 @@ def remember_context(context: RequestContext) -> None:
 def context_of(request: t.Any) -> RequestContext | None:
     """Return the context of the chain that handles ``request``, ``None`` if nobody has
     remembered it."""
-    return t.cast("RequestContext | None", vars(request).get("gateway_context"))
+    context: RequestContext | None = vars(request).get("gateway_context")
+    return context
 
 
 RC = t.TypeVar("RC", bound=RequestContext)

@@ -8,11 +8,13 @@ import typing as t
 from rolo.bridge.engine import error_response
 from rolo.client import HttpClient
 from rolo.errors import ClientDisconnected, RoloError, describe
-from rolo.gateway.chain import HandlerChain, RequestContext
+from rolo.gateway.chain import HandlerChain, RequestContext, remember_context
 from rolo.proxy.headers import ForwardedPolicy
 from rolo.proxy.messages import PoolLimits, Timeouts, Tls
 from rolo.proxy.outgoing import DEFAULT_POLICY, raw_tail
 from rolo.proxy.proxy import Proxy
+from rolo.proxy.rewrite.errors import HookError
+from rolo.proxy.rewrite.hooks import HookArguments, Hooks
 from rolo.proxy.upstream_websocket import WebSocketSettings
 from rolo.proxy_status import check_name, proxy_status
 from rolo.request import Request, get_raw_path
@@ -22,7 +24,7 @@ from rolo.websocket.request import WebSocketRequest
 LOG = logging.getLogger(__name__)
 
 
-class ProxyHandler:
+class ProxyHandler(Hooks):
     """Forwards what it is given to ``forward_base_url``.
 
     As an endpoint of a :class:`~rolo.Router` it forwards the path that the route captured
@@ -34,6 +36,10 @@ class ProxyHandler:
     the chain::
 
         Gateway(request_handlers=[ProxyHandler("http://localhost:8080")])
+
+    To rewrite what passes, subclass it and override phases, see :class:`Hooks`, or give
+    functions: ``ProxyHandler(url, on_response=f)``. Its own phases stand next to the
+    client, before ``hooks`` and functions.
 
     An upstream that cannot be reached is answered with 502, a slow one with 504; the log
     says why, the client does not learn it. Parameters are those of :class:`Proxy`, and
@@ -54,6 +60,8 @@ class ProxyHandler:
         forwarded: ForwardedPolicy = DEFAULT_POLICY,
         websockets: WebSocketSettings | None = None,
         proxy_status: str | None = None,
+        hooks: t.Iterable[Hooks] = (),
+        **functions: t.Unpack[HookArguments],
     ) -> None:
         self.proxy_status = check_name(proxy_status)
         self.proxy = Proxy(
@@ -65,6 +73,8 @@ class ProxyHandler:
             tls=tls,
             forwarded=forwarded,
             websockets=websockets,
+            hooks=[self, *hooks],
+            **functions,
         )
 
     @t.overload
@@ -92,6 +102,8 @@ class ProxyHandler:
     ) -> None:
         """Forward the request of ``context`` as it came, and stop the chain."""
         assert context.request is not None
+        if self.proxy.phases is not None:
+            remember_context(context)
         response.update_from(self.forward(context.request))
         chain.stop()
 
@@ -124,7 +136,8 @@ def refusal(
         raise error
     # A client must not write lines of its own into the log.
     line = ascii(f"{request.method} {get_raw_path(request)}")[1:-1]
-    LOG.warning("%s: %s", line, describe(error))
+    if not isinstance(error, HookError):  # which was logged where it happened
+        LOG.warning("%s: %s", line, describe(error))
     response = error_response(error)
     if name is not None:
         response.headers["Proxy-Status"] = proxy_status(name, error)

@@ -9,14 +9,26 @@ from werkzeug.datastructures import Headers
 
 from rolo.bridge.request import BridgeRequest
 from rolo.client import HttpClient
-from rolo.forwarded import LazyResponse
+from rolo.forwarded import LazyResponse, UpstreamAnswer
+from rolo.gateway.chain import context_of
 from rolo.proxy.client import ForwardingClient, portal_of
 from rolo.proxy.headers import ForwardedPolicy, response_headers
 from rolo.proxy.messages import OnInterim, OutgoingRequest, PoolLimits, RawHeaders, Timeouts, Tls
 from rolo.proxy.outgoing import DEFAULT_POLICY, HeaderEdits, outgoing_request
+from rolo.proxy.rewrite.bodies import upload_pieces
+from rolo.proxy.rewrite.context import ProxyContext
+from rolo.proxy.rewrite.exchange import HookedExchange
+from rolo.proxy.rewrite.hooks import HookArguments, HookFunctions, Hooks
+from rolo.proxy.rewrite.phases import Phases
+from rolo.proxy.rewrite.websocket import HookedWebSocket
 from rolo.proxy.target import parse_upstream
-from rolo.proxy.upstream_websocket import DEFAULT_SETTINGS, WebSocketSettings
-from rolo.proxy.websocket_proxy import RelayHooks, WebSocketProxy
+from rolo.proxy.upstream_websocket import (
+    DEFAULT_SETTINGS,
+    Handshake,
+    UpstreamWebSocket,
+    WebSocketSettings,
+)
+from rolo.proxy.websocket_proxy import RelayHooks, WebSocketProxy, outgoing_handshake
 from rolo.request import Request, restore_payload
 from rolo.response import Response
 from rolo.websocket.request import WebSocketRequest
@@ -36,6 +48,10 @@ class Proxy(HttpClient):
     :param forwarded: which ``X-Forwarded-*`` fields are added, see
         :class:`~rolo.proxy.ForwardedPolicy`
     :param websockets: how websockets are relayed, see :class:`~rolo.proxy.WebSocketSettings`
+    :param hooks: rewrite what passes, see :class:`~rolo.proxy.Hooks`; from the client's
+        side to the upstream's
+    :param functions: hooks as plain functions, named like the phases: ``on_response=f``.
+        They stand behind ``hooks``, next to the upstream.
     :raises ValueError: ``forward_base_url`` is not a URL to forward to; says why
     """
 
@@ -50,6 +66,8 @@ class Proxy(HttpClient):
         tls: Tls | None = None,
         forwarded: ForwardedPolicy = DEFAULT_POLICY,
         websockets: WebSocketSettings | None = None,
+        hooks: t.Iterable[Hooks] = (),
+        **functions: t.Unpack[HookArguments],
     ) -> None:
         self.forward_base_url = forward_base_url
         self.upstream = parse_upstream(forward_base_url)
@@ -68,6 +86,14 @@ class Proxy(HttpClient):
             forwarded=forwarded,
             settings=websockets or DEFAULT_SETTINGS,
         )
+        self.use(hooks, **functions)
+
+    def use(self, hooks: t.Iterable[Hooks] = (), **functions: t.Unpack[HookArguments]) -> None:
+        """Put these hooks in the place of all others, for exchanges that begin from now on.
+        Parameters as above."""
+        phases = Phases([*hooks, HookFunctions(**functions)])
+        self.phases: Phases | None = phases if phases else None
+        """The hooks by phase; ``None`` if there are none, and nothing looks for any."""
 
     def request(self, request: Request, server: str | None = None) -> Response:
         """As ``forward(request)``. ``server`` is ignored: the upstream is fixed."""
@@ -89,6 +115,11 @@ class Proxy(HttpClient):
         :raises UpstreamError: there is no answer; the subclass says why
         :raises BadRequest: the request cannot be forwarded well-formed
         """
+        if self.phases is not None:
+            context = exchange_context(request)
+            portal = portal_of(request)
+            context.begin(self.upstream, forward_path, portal)
+            return HookedExchange(self.phases, _Below(self, headers), context, portal).run()
         outgoing = outgoing_request(
             request,
             self.upstream,
@@ -113,13 +144,110 @@ class Proxy(HttpClient):
         **hooks: t.Unpack[RelayHooks],
     ) -> Response:
         """Relay the websocket that ``request`` asks for; see :meth:`WebSocketProxy.relay`."""
-        return self.websockets.relay(request, forward_path, headers, **hooks)
+        if self.phases is None:
+            return self.websockets.relay(request, forward_path, headers, **hooks)
+        if hooks:
+            raise TypeError("a proxy with hooks takes no other hooks on its relays")
+        portal = portal_of(request)
+        if portal is None:
+            raise RuntimeError("only a gateway on an asynchronous server can relay websockets")
+        context = exchange_context(request)
+        context.begin(self.upstream, forward_path, portal)
+        below = _BelowWebSockets(self, headers)
+        return HookedWebSocket(self.phases, below, context, request, portal).run()
 
     def close(self) -> None:
         """Close the connections to the upstream; a custom client is left alone."""
         if self._owns_client:
             self.client.close()
         self.websockets.close()
+
+
+class _Below:
+    """What hooks stand on: a proxy that builds and sends what they have decided."""
+
+    def __init__(self, proxy: Proxy, edits: HeaderEdits | None) -> None:
+        self._proxy = proxy
+        self._edits = edits
+
+    def build(self, context: ProxyContext) -> OutgoingRequest:
+        proxy = self._proxy
+        return outgoing_request(
+            context.request,
+            context.upstream,
+            path=context.chosen_path,
+            edits=self._edits,
+            preserve_host=proxy.preserve_host,
+            policy=proxy.forwarded,
+        )
+
+    def send(
+        self, context: ProxyContext, outgoing: OutgoingRequest, on_interim: OnInterim | None
+    ) -> UpstreamAnswer:
+        client, portal = self._proxy.client, portal_of(context.request)
+        if isinstance(client, ForwardingClient):
+            return client.send(outgoing, portal, on_interim)
+        if outgoing.body is not None and not isinstance(outgoing.body, bytes):
+            outgoing.body = b"".join(upload_pieces(outgoing.body, portal))
+        request = request_for_client(outgoing, context.request)
+        return answer_of(client.request(request, server=str(outgoing.origin)))
+
+    def interim_relay(self, context: ProxyContext) -> OnInterim | None:
+        return interim_relay(context.request)
+
+
+class _BelowWebSockets:
+    """The same for websockets."""
+
+    def __init__(self, proxy: Proxy, edits: HeaderEdits | None) -> None:
+        self._proxy = proxy
+        self._edits = edits
+        self.settings = proxy.websockets.settings
+
+    def build(self, context: ProxyContext) -> Handshake:
+        proxy = self._proxy
+        return outgoing_handshake(
+            context.request,
+            context.upstream,
+            path=context.chosen_path,
+            edits=self._edits,
+            preserve_host=proxy.preserve_host,
+            policy=proxy.forwarded,
+        )
+
+    def open(self, context: ProxyContext, handshake: Handshake) -> UpstreamWebSocket:
+        return self._proxy.websockets.open(context.request, handshake)
+
+
+def exchange_context(request: Request | WebSocketRequest) -> ProxyContext:
+    """Return the context of the chain that handles ``request``, or a new one."""
+    context = context_of(request)
+    return (
+        ProxyContext(t.cast("Request", request)) if context is None else ProxyContext.over(context)
+    )
+
+
+def answer_of(response: Response) -> UpstreamAnswer:
+    """Return the response of a client of the user's as an upstream's answer."""
+    untouched = response.untouched_answer if isinstance(response, LazyResponse) else None
+    if untouched is not None:
+        return untouched
+    headers = [
+        (name.encode("latin-1"), str(value).encode("latin-1")) for name, value in response.headers
+    ]
+    reason = response.status.partition(" ")[2].encode("latin-1", "replace")
+    return UpstreamAnswer(
+        response.status_code, reason, response_headers(headers), _ClientBody(response)
+    )
+
+
+class _ClientBody:
+    def __init__(self, response: Response) -> None:
+        self._response = response
+        self.close = response.close
+
+    def __iter__(self) -> t.Iterator[bytes]:
+        return iter(self._response.iter_encoded())
 
 
 def forward(

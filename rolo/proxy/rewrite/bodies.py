@@ -7,9 +7,11 @@ import itertools
 import typing as t
 
 from rolo.bridge.portal import Portal
-from rolo.proxy.messages import AsyncBody, RawHeaders
+from rolo.proxy.messages import AsyncBody, OutgoingRequest, RawHeaders
 from rolo.proxy.rewrite.codings import decode, encode
 from rolo.proxy.rewrite.transform import Pieces, Stage
+
+See = t.Callable[[bytes], t.Any]
 
 _READ = 64 * 1024
 _EAGER = 128 * 1024
@@ -141,6 +143,63 @@ class TrackedBody:
             self._watcher.body_closed(self._sent)
 
 
+class Unwatched:
+    """A watcher that nobody needs."""
+
+    def body_ended(self) -> None: ...
+
+    def body_failed(self, error: BaseException) -> None: ...
+
+    def body_closed(self, sent: int) -> None: ...
+
+
+class TappedBody(TrackedBody):
+    """A response body that passes untouched, and is shown to ``see`` as it passes."""
+
+    def __init__(self, body: t.Any, see: See) -> None:
+        super().__init__(body, Unwatched())
+        self._see = see
+
+    async def __anext__(self) -> bytes:
+        piece = await super().__anext__()
+        self._see(piece)
+        return piece
+
+    def __iter__(self) -> t.Iterator[bytes]:
+        for piece in super().__iter__():
+            self._see(piece)
+            yield piece
+
+    def read_whole_nowait(self) -> bytes | None:
+        whole = super().read_whole_nowait()
+        if whole:
+            self._see(whole)
+        return whole
+
+
+class PulledTap:
+    """The same for a body that only sync code may iterate."""
+
+    def __init__(self, body: t.Any, see: See) -> None:
+        self._body = body
+        self._see = see
+
+    def __iter__(self) -> t.Iterator[bytes]:
+        return seen(self._body, self._see)
+
+    @property
+    def trailers(self) -> RawHeaders:
+        return getattr(self._body, "trailers", [])
+
+    def close(self) -> None:
+        _close(self._body)
+
+
+def tapped(body: t.Any, see: See) -> t.Any:
+    """Return ``body`` as it is, shown to ``see`` as it passes."""
+    return TappedBody(body, see) if hasattr(body, "__aiter__") else PulledTap(body, see)
+
+
 class TransformedBody:
     """A response body that sync code makes of another.
 
@@ -199,24 +258,36 @@ def upload_pieces(body: t.Any, portal: Portal | None) -> t.Iterator[bytes]:
     return iter(body) if read is None else iter(lambda: t.cast(bytes, read(_READ)), b"")
 
 
-def counted(pieces: Pieces, count: t.Callable[[int], None]) -> t.Iterator[bytes]:
-    """Yield ``pieces`` and tell their sizes."""
+def seen(pieces: Pieces, see: See) -> t.Iterator[bytes]:
+    """Yield ``pieces``, each shown to ``see`` first."""
     for piece in pieces:
-        count(len(piece))
+        see(piece)
         yield piece
 
 
-class CountedUpload:
-    """A request body that passes untouched, with its bytes counted."""
+class TappedUpload:
+    """A request body that passes untouched, and is shown to ``see`` as it passes."""
 
-    def __init__(self, body: AsyncBody, count: t.Callable[[int], None]) -> None:
+    def __init__(self, body: AsyncBody, see: See) -> None:
         self._body = body
-        self._count = count
+        self._see = see
 
     async def receive_body(self) -> bytes:
         piece = await self._body.receive_body()
-        self._count(len(piece))
+        self._see(piece)
         return piece
+
+
+def tap_upload(outgoing: OutgoingRequest, see: See, portal: Portal | None) -> None:
+    """Show the body of ``outgoing`` to ``see``, now or as it passes."""
+    body = outgoing.body
+    if isinstance(body, bytes):
+        see(body)
+    elif body is not None and portal is not None:
+        outgoing.body = TappedUpload(body, see)
+    elif body is not None:
+        # Without a loop the client takes an iterable.
+        outgoing.body = t.cast(AsyncBody, seen(upload_pieces(body, None), see))
 
 
 class UploadPieces:

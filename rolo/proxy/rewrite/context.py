@@ -3,21 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 import time
 import typing as t
 
+from rolo.bridge.beside import Beside, on_worker_thread
 from rolo.bridge.portal import Portal
 from rolo.gateway.chain import RequestContext
+from rolo.proxy.messages import OutgoingRequest
 from rolo.proxy.rewrite.messages import OutboundRequest, ProxiedResponse
 from rolo.proxy.rewrite.relayed import RelayedWebSocket
-from rolo.proxy.target import Upstream, parse_upstream
+from rolo.proxy.rewrite.transform import name_of
+from rolo.proxy.target import Upstream, parse_upstream, split_target
 from rolo.request import Request, get_raw_path
 
 if t.TYPE_CHECKING:
     from rolo.proxy.relay import Closed
 
+LOG = logging.getLogger(__name__)
+
 Outcome = t.Literal["", "complete", "answered", "refused", "aborted", "unread", "client gone"]
 
+_FRESH: dict[str, t.Any] = {
+    "response": None,
+    "websocket": None,
+    "closed": None,
+    "error": None,
+    "outcome": "",
+    "phase": "",
+    "bytes_received": 0,
+    "bytes_sent": 0,
+    "seconds_to_head": None,
+    "seconds": 0.0,
+    "_outbound": None,
+    "_outgoing": None,
+}
 _PATH_PHASES = ("on_request", "on_connect_failed")
 
 
@@ -32,8 +53,6 @@ class ProxyContext(RequestContext):
     request: t.Any  # Request | WebSocketRequest: one of the two, as every hook knows
     """The request as it came in (read it; edits show up in ``outbound`` only when made
     before or in ``on_request``)."""
-    outbound: OutboundRequest | None
-    """What goes out; ``None`` before ``on_outgoing``."""
     response: ProxiedResponse | None
     """The upstream's answer; ``None`` before ``on_response``, and where a hook answered."""
     websocket: RelayedWebSocket | None
@@ -59,7 +78,10 @@ class ProxyContext(RequestContext):
 
     def __init__(self, request: Request | None = None) -> None:
         super().__init__(request)
-        self._reset(None, None, None)
+        own = self.__dict__
+        own.update(_FRESH)
+        own["_upstream"] = own["_path"] = own["_portal"] = None
+        own["_clock"] = 0.0
 
     @classmethod
     def over(cls, context: RequestContext) -> ProxyContext:
@@ -73,19 +95,28 @@ class ProxyContext(RequestContext):
 
     def begin(self, upstream: Upstream, path: str | None, portal: Portal | None) -> None:
         """Start an exchange; forgets one before it."""
-        self._reset(upstream, path, portal)
-
-    def _reset(self, upstream: Upstream | None, path: str | None, portal: Portal | None) -> None:
         own = self.__dict__
-        own["outbound"] = own["response"] = own["error"] = own["seconds_to_head"] = None
-        own["websocket"] = own["closed"] = None
-        own["outcome"] = own["phase"] = ""
-        own["bytes_received"] = own["bytes_sent"] = 0
-        own["seconds"] = 0.0
+        own.update(_FRESH)
         own["_upstream"] = upstream
         own["_path"] = path
         own["_portal"] = portal
+        own["_threads"] = portal is None or on_worker_thread(portal)
         own["_clock"] = time.perf_counter()
+
+    @property
+    def outbound(self) -> OutboundRequest | None:
+        """What goes out; ``None`` before ``on_outgoing``, and for websockets."""
+        own = self.__dict__
+        outbound: OutboundRequest | None = own["_outbound"]
+        if outbound is None and own["_outgoing"] is not None:
+            outbound = own["_outbound"] = OutboundRequest(own["_outgoing"], own["_portal"])
+        return outbound
+
+    def goes_out(self, outgoing: OutgoingRequest) -> None:
+        """Make ``outgoing`` what :attr:`outbound` shows."""
+        own = self.__dict__
+        own["_outgoing"] = outgoing
+        own["_outbound"] = None
 
     @property
     def upstream(self) -> Upstream:
@@ -95,7 +126,8 @@ class ProxyContext(RequestContext):
         :raises RuntimeError: set in another phase, when it is settled
         :raises ValueError: set to something that is not a URL to forward to
         """
-        return t.cast(Upstream, self.__dict__["_upstream"])
+        upstream: Upstream = self.__dict__["_upstream"]
+        return upstream
 
     @upstream.setter
     def upstream(self, url: str | Upstream) -> None:
@@ -107,7 +139,12 @@ class ProxyContext(RequestContext):
         """The path to ask the upstream for, percent-encoded, below its base URL; the query
         is not part of it. Set it where ``upstream`` may be set."""
         path: str | None = self.__dict__["_path"]
-        return get_raw_path(self.request) if path is None else path
+        if path is not None:
+            return path
+        head = getattr(self.request, "head", None)
+        if head is None:
+            return get_raw_path(self.request)
+        return split_target(head.target, head.method).path.decode("latin-1")
 
     @path.setter
     def path(self, path: str) -> None:
@@ -117,7 +154,8 @@ class ProxyContext(RequestContext):
     @property
     def chosen_path(self) -> str | None:
         """The path if one was chosen; ``None`` forwards what came, byte for byte."""
-        return t.cast("str | None", self.__dict__["_path"])
+        path: str | None = self.__dict__["_path"]
+        return path
 
     @property
     def client_gone(self) -> bool:
@@ -137,10 +175,31 @@ class ProxyContext(RequestContext):
         else:
             portal.call(asyncio.sleep(seconds))
 
+    def start_aside(self, function: t.Callable[[], t.Any]) -> None:
+        """Run ``function`` beside the exchange, which does not wait for it, nor end it: in
+        ``loop`` mode in a greenlet, else on a thread. It may wait through rolo's own calls;
+        what it raises is logged."""
+        portal: Portal | None = self.__dict__["_portal"]
+        if portal is None:
+            threading.Thread(target=_logged, args=(function,), name="rolo-aside").start()
+            return
+        threads: bool = self.__dict__["_threads"]
+        # One of its own: it goes on when this exchange's client has left.
+        own = Portal(portal.home)
+        portal.post(lambda: Beside.of(own, threads=threads).start(own, _logged, function))
+
     def elapsed(self) -> float:
         """Return the seconds since the exchange began."""
-        return time.perf_counter() - t.cast(float, self.__dict__["_clock"])
+        clock: float = self.__dict__["_clock"]
+        return time.perf_counter() - clock
 
     def _settle(self, what: str) -> None:
         if self.phase not in _PATH_PHASES:
             raise RuntimeError(f"the {what} is settled before {self.phase or 'the exchange'}")
+
+
+def _logged(function: t.Callable[[], t.Any]) -> None:
+    try:
+        function()
+    except Exception:
+        LOG.exception("%s failed beside an exchange", name_of(function))

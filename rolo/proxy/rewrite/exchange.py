@@ -8,14 +8,12 @@ from rolo.bridge.beside import Beside
 from rolo.bridge.portal import Portal
 from rolo.errors import ClientDisconnected
 from rolo.forwarded import LazyResponse, UpstreamAnswer
-from rolo.proxy.messages import AsyncBody, OnInterim, OutgoingRequest, RawHeaders
+from rolo.proxy.messages import OnInterim, OutgoingRequest, RawHeaders
 from rolo.proxy.rewrite.bodies import (
-    CountedUpload,
     TrackedBody,
     TransformedBody,
-    counted,
     pipeline,
-    upload_pieces,
+    tap_upload,
 )
 from rolo.proxy.rewrite.context import ProxyContext
 from rolo.proxy.rewrite.fields import HeaderFields
@@ -56,17 +54,18 @@ class HookedExchange(HookedRun):
         self._whole = False
 
     def _answer(self) -> Response:
-        context = self._context
-        answered = self._ask("on_request")
-        if answered is not None:
-            return self._answered(answered)
+        context, phases = self._context, self._phases
+        if phases["on_request"]:
+            answered = self._ask("on_request")
+            if answered is not None:
+                return self._answered(answered)
         answer = self._connect(self._send)
         if isinstance(answer, Response):
             return self._answered(answer)
         context.seconds_to_head = context.elapsed()
         response = context.response = ProxiedResponse(answer, context.request.method)
         try:
-            answered = self._ask("on_response", response)
+            answered = self._ask("on_response", response) if phases["on_response"] else None
             if answered is None:
                 return self._forwarded(response)
         except BaseException:
@@ -79,38 +78,33 @@ class HookedExchange(HookedRun):
 
     def _send(self) -> UpstreamAnswer | Response:
         """Build the request that goes out, and send it."""
-        context = self._context
+        context, phases = self._context, self._phases
         outgoing = self._forwarder.build(context)
-        outbound = context.outbound = OutboundRequest(outgoing, self._portal)
-        self._prepare(outbound)
-        answered = self._ask("on_outgoing", outbound)
-        if answered is not None:
-            return answered
-        for hook in self._phases["on_request_chunk"]:
-            outbound.transform_with(self._chunk_stage(hook))
-        outbound.apply(self._run_beside)
-        self._count(outgoing)
+        context.goes_out(outgoing)
+        if phases.see_body or phases.edit_request:
+            outbound = context.outbound
+            assert outbound is not None
+            answered = self._edit_request(outbound)
+            if answered is not None:
+                return answered
+        if phases["on_finished"] and outgoing.body is not None:
+            tap_upload(outgoing, self._received, self._portal)
         return self._forwarder.send(context, outgoing, self._interim_relay())
 
-    def _prepare(self, outbound: OutboundRequest) -> None:
-        """Ask only for what can be transformed, where that is known before."""
-        if self._phases["on_response_chunk"] or self._phases["on_event"]:
+    def _edit_request(self, outbound: OutboundRequest) -> Response | None:
+        if self._phases.see_body:
+            # Ask only for what can be transformed.
             outbound.accept_known_codings()
             outbound.refuse_ranges()
+        answered = self._ask("on_outgoing", outbound)
+        if answered is None:
+            for hook in self._phases["on_request_chunk"]:
+                outbound.transform_with(self._chunk_stage(hook))
+            outbound.apply(self._run_beside)
+        return answered
 
-    def _count(self, outgoing: OutgoingRequest) -> None:
-        if not self._phases["on_finished"] or outgoing.body is None:
-            return
-        if isinstance(outgoing.body, bytes):
-            self._received(len(outgoing.body))
-        elif self._portal is None:
-            pieces = counted(upload_pieces(outgoing.body, None), self._received)
-            outgoing.body = t.cast(AsyncBody, pieces)
-        else:
-            outgoing.body = CountedUpload(outgoing.body, self._received)
-
-    def _received(self, size: int) -> None:
-        self._context.bytes_received += size
+    def _received(self, piece: bytes) -> None:
+        self._context.bytes_received += len(piece)
 
     async def _run_beside(self, function: t.Callable[[], bytes]) -> bytes:
         portal = self._portal
@@ -141,7 +135,9 @@ class HookedExchange(HookedRun):
 
     def _forwarded(self, response: ProxiedResponse) -> Response:
         """Return the answer as the hooks have left it."""
-        stages = [*response.stages, *self._body_stages(response)]
+        stages = list(response.stages)
+        if self._phases.see_body:
+            stages += self._body_stages(response)
         body, whole = response.body, None
         if response.plain is not None or stages:
             response.fix_head()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 
@@ -63,14 +64,13 @@ class HeaderFields:
         :raises ValueError: name or value could not be written as one field
         """
         pair = _pair(name, value)
-        key = pair[0].lower()
-        pairs = self.pairs
-        at = next((i for i, (field, _) in enumerate(pairs) if field.lower() == key), None)
-        if at is None:
-            pairs.append(pair)
-            return
-        pairs[at] = (pairs[at][0], pair[1])
-        pairs[at + 1 :] = [field for field in pairs[at + 1 :] if field[0].lower() != key]
+        key, pairs = pair[0].lower(), self.pairs
+        for at, (field, _) in enumerate(pairs):
+            if field.lower() == key:
+                pairs[at] = (field, pair[1])
+                pairs[at + 1 :] = [field for field in pairs[at + 1 :] if field[0].lower() != key]
+                return
+        pairs.append(pair)
 
     def add(self, name: str, value: str) -> None:
         """Add a field at the end, whether or not there is one of that name.
@@ -137,9 +137,15 @@ class HeaderFields:
 
 
 def _pair(name: str, value: str) -> tuple[bytes, bytes]:
-    raw_name, raw_value = name.encode("latin-1", "replace"), str(value).encode("latin-1")
-    if _NAME.fullmatch(raw_name) is None:
-        raise ValueError(f"not the name of a header field: {name!r}")
-    if _FORBIDDEN.search(raw_value) is not None:
+    raw = str(value).encode("latin-1")
+    if _FORBIDDEN.search(raw) is not None:
         raise ValueError(f"a line break or NUL in the value of {name}")
-    return raw_name, raw_value
+    return _raw_name(name), raw
+
+
+@functools.lru_cache(maxsize=512)
+def _raw_name(name: str) -> bytes:
+    raw = name.encode("latin-1", "replace")
+    if _NAME.fullmatch(raw) is None:
+        raise ValueError(f"not the name of a header field: {name!r}")
+    return raw

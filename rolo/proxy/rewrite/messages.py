@@ -10,7 +10,14 @@ from werkzeug.http import parse_options_header
 from rolo.bridge.portal import Portal
 from rolo.forwarded import UpstreamAnswer
 from rolo.proxy.messages import AsyncBody, OutgoingRequest
-from rolo.proxy.rewrite.bodies import TransformedUpload, UploadPieces, pipeline, upload_pieces
+from rolo.proxy.rewrite.bodies import (
+    TransformedUpload,
+    UploadPieces,
+    pipeline,
+    tap_upload,
+    tapped,
+    upload_pieces,
+)
 from rolo.proxy.rewrite.codings import decode, encode, known_codings, parse_codings
 from rolo.proxy.rewrite.errors import BodyTooLarge
 from rolo.proxy.rewrite.fields import HeaderFields
@@ -22,10 +29,12 @@ from rolo.proxy.rewrite.transform import (
     LineFunction,
     LineGenerator,
     Stage,
+    call,
     chunk_stage,
     event_stage,
     is_generator,
     line_stage,
+    name_of,
 )
 
 if t.TYPE_CHECKING:
@@ -43,12 +52,12 @@ class _Body:
 
     headers: HeaderFields
 
-    def __init__(self) -> None:
-        self.stages: list[Stage] = []
-        self.plain: bytes | None = None
-        """What was put in the place of the body, before any coding."""
-        self.prompt = True
-        """No stage may wait or go on for ever: a small body is one step."""
+    # Most bodies need none of these: what an instance does not set costs it nothing.
+    stages: t.Sequence[Stage] = ()
+    plain: bytes | None = None
+    """What was put in the place of the body, before any coding."""
+    prompt = True
+    """No stage may wait or go on for ever: a small body is one step."""
 
     @property
     def media_type(self) -> str:
@@ -90,10 +99,10 @@ class _Body:
             if not self.stages:
                 return _joined(decoded, limit)
             self.plain = _joined(pipeline(decoded, [], self.stages), limit)
-            self.stages.clear()
+            self.stages = ()
         elif self.stages:
             self.plain = _joined(pipeline([self.plain], [], self.stages), limit)
-            self.stages.clear()
+            self.stages = ()
         return self.plain
 
     def text(self, limit: int | None = DEFAULT_WHOLE_LIMIT) -> str:
@@ -145,7 +154,7 @@ class _Body:
         return bool(self.stages) or self.plain is not None
 
     def _add(self, stage: Stage, function: t.Any) -> None:
-        self.stages.append(stage)
+        self.stages = [*self.stages, stage]
         self.prompt = self.prompt and not is_generator(function)
 
     def _read_raw(self, limit: int | None) -> bytes:
@@ -158,7 +167,6 @@ class OutboundRequest(_Body):
     (Content-Length, Transfer-Encoding) are written after the hooks."""
 
     def __init__(self, outgoing: OutgoingRequest, portal: Portal | None) -> None:
-        super().__init__()
         self.outgoing = outgoing
         self.headers = HeaderFields(outgoing.headers)
         self._portal = portal
@@ -196,9 +204,15 @@ class OutboundRequest(_Body):
         kept = [item for item in wanted if item.partition(";")[0].strip().lower() in known]
         self.headers["Accept-Encoding"] = ", ".join(kept) or "identity"
 
+    def tap(self, function: t.Callable[[bytes], t.Any]) -> None:
+        """Show the body to ``function`` as it comes from the client, piece by piece, coded
+        as it is; nothing else changes. It is called on the loop, and must not wait."""
+        label = f"tap {name_of(function)}"
+        tap_upload(self.outgoing, lambda piece: call(label, function, piece), self._portal)
+
     def transform_with(self, stage: Stage) -> None:
         """Pass the body through one more stage."""
-        self.stages.append(stage)
+        self.stages = [*self.stages, stage]
 
     def apply(self, run: t.Callable[..., t.Any]) -> None:
         """Put what was done to the body into the request that goes out.
@@ -265,16 +279,24 @@ class OutboundHandshake:
 class ProxiedResponse(_Body):
     """The upstream's answer on its way to the client, hop-by-hop fields gone."""
 
+    status: int
+    reason: str
+    body: t.Any
+    """An iterable of the body's bytes, as they came, with ``close()``. To send another body,
+    use :meth:`set_data`, or return a :class:`~rolo.Response` from the hook."""
+
     def __init__(self, answer: UpstreamAnswer, method: str) -> None:
-        super().__init__()
-        self.status = answer.status
-        self.reason = answer.reason.decode("latin-1")
-        self.headers = HeaderFields(answer.headers)
-        self.body = answer.body
-        """An iterable of the body's bytes, as they came, with ``close()``. To send another
-        body, use :meth:`set_data`, or return a :class:`~rolo.Response` from the hook."""
+        self.status, reason, headers, self.body = answer
+        self.reason = reason.decode("latin-1")
+        self.headers = HeaderFields(headers)
         self.has_body = method != "HEAD" and answer.status not in (204, 304)
         """False where no body follows the head, whatever the head says."""
+
+    def tap(self, function: t.Callable[[bytes], t.Any]) -> None:
+        """Show the body to ``function`` as it comes from the upstream, piece by piece, coded
+        as it is; nothing else changes. It may be called on the loop, and must not wait."""
+        label = f"tap {name_of(function)}"
+        self.body = tapped(self.body, lambda piece: call(label, function, piece))
 
     @property
     def is_event_stream(self) -> bool:

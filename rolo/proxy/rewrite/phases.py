@@ -21,7 +21,7 @@ class Hook(t.NamedTuple):
     call: t.Callable[..., t.Any]
 
 
-class Phases:
+class Phases(dict[str, tuple[Hook, ...]]):
     """The hooks of one proxy by phase, found once.
 
     The list reads from the client to the upstream: request phases go through it in order,
@@ -30,13 +30,13 @@ class Phases:
     """
 
     def __init__(self, hooks: t.Sequence[Hooks]) -> None:
-        self._by_name = {name: _ordered(hooks, name) for name in PHASES}
-
-    def __getitem__(self, phase: str) -> tuple[Hook, ...]:
-        return self._by_name[phase]
+        super().__init__((name, _ordered(hooks, name)) for name in PHASES)
+        self.edit_request = bool(self["on_outgoing"] or self["on_request_chunk"])
+        self.see_body = bool(self["on_response_chunk"] or self["on_event"])
+        """Any answer's body may be transformed."""
 
     def __bool__(self) -> bool:
-        return any(self._by_name.values())
+        return any(self.values())
 
 
 def _ordered(hooks: t.Sequence[Hooks], phase: str) -> tuple[Hook, ...]:

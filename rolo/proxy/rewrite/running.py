@@ -7,10 +7,10 @@ import typing as t
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from rolo.bridge.beside import Beside, may_wait, on_worker_thread
+from rolo.bridge.beside import Beside, may_wait
 from rolo.bridge.portal import Portal
 from rolo.errors import ClientDisconnected, ConnectError, RoloError
-from rolo.proxy.rewrite.bodies import counted
+from rolo.proxy.rewrite.bodies import seen
 from rolo.proxy.rewrite.context import Outcome, ProxyContext
 from rolo.proxy.rewrite.phases import Phases
 from rolo.proxy.rewrite.transform import failed
@@ -32,7 +32,7 @@ class HookedRun:
         self._phases = phases
         self._context = context
         self._portal = portal
-        self._threads = portal is None or on_worker_thread(portal)
+        self._threads: bool = vars(context)["_threads"]
         self._finished = False
 
     def run(self) -> Response:
@@ -60,7 +60,7 @@ class HookedRun:
         answer of a hook."""
         context = self._context
         for _ in range(MAX_UPSTREAMS):
-            tried = context.upstream, context.path
+            tried = context.upstream, context.chosen_path
             try:
                 return attempt()
             except ConnectError as exc:
@@ -69,7 +69,7 @@ class HookedRun:
             answered = self._ask("on_connect_failed", error)
             if answered is not None:
                 return answered
-            if tried == (context.upstream, context.path):
+            if tried == (context.upstream, context.chosen_path):
                 raise error
             context.error = None
         raise error
@@ -82,12 +82,12 @@ class HookedRun:
             if response.is_sequence:
                 self._context.bytes_sent = response.calculate_content_length() or 0
             else:
-                response.response = counted(response.iter_encoded(), self._sent)
+                response.response = seen(response.iter_encoded(), self._sent)
             response.call_on_close(lambda: self._finish("answered", None))
         return response
 
-    def _sent(self, size: int) -> None:
-        self._context.bytes_sent += size
+    def _sent(self, piece: bytes) -> None:
+        self._context.bytes_sent += len(piece)
 
     def _failed(self, error: Exception) -> Response:
         context = self._context

@@ -1,0 +1,70 @@
+"""Bodies of some media types through a function."""
+
+from __future__ import annotations
+
+import typing as t
+
+from rolo.proxy.rewrite.context import ProxyContext
+from rolo.proxy.rewrite.hooks import Hooks
+from rolo.proxy.rewrite.messages import DEFAULT_WHOLE_LIMIT, OutboundRequest, ProxiedResponse
+from rolo.proxy.rewrite.transform import (
+    ChunkFunction,
+    ChunkGenerator,
+    LineFunction,
+    LineGenerator,
+)
+
+
+class TransformBodies(Hooks):
+    """Passes bodies of answers through functions; give one of them.
+
+    Requests are made fit for it: parts are not asked for, nor codings that cannot be undone.
+
+    :param media_types: of the bodies concerned; ``text/`` stands for all that begin so,
+        none given for all
+    :param chunks: see :meth:`ProxiedResponse.transform`
+    :param lines: see :meth:`ProxiedResponse.transform_lines`
+    :param text: see :meth:`ProxiedResponse.transform_text`
+    :param json: see :meth:`ProxiedResponse.transform_json`
+    :param limit: bytes of a whole body, for ``text`` and ``json``; ``None`` is no limit
+    """
+
+    def __init__(
+        self,
+        *media_types: str,
+        chunks: ChunkFunction | ChunkGenerator | None = None,
+        lines: LineFunction | LineGenerator | None = None,
+        text: t.Callable[[str], str | None] | None = None,
+        json: t.Callable[[t.Any], t.Any] | None = None,
+        limit: int | None = DEFAULT_WHOLE_LIMIT,
+    ) -> None:
+        if sum(given is not None for given in (chunks, lines, text, json)) != 1:
+            raise TypeError("give one of chunks, lines, text and json")
+        self.media_types = media_types
+        self._chunks = chunks
+        self._lines = lines
+        self._text = text
+        self._json = json
+        self._limit = limit
+
+    def on_outgoing(self, context: ProxyContext, outbound: OutboundRequest) -> None:
+        outbound.refuse_ranges()
+        outbound.accept_known_codings()
+
+    def on_response(self, context: ProxyContext, response: ProxiedResponse) -> None:
+        if not response.has_body or not self._concerns(response.media_type):
+            return
+        if self._chunks is not None:
+            response.transform(self._chunks)
+        elif self._lines is not None:
+            response.transform_lines(self._lines)
+        elif self._text is not None:
+            response.transform_text(self._text, self._limit)
+        elif self._json is not None:
+            response.transform_json(self._json, self._limit)
+
+    def _concerns(self, media_type: str) -> bool:
+        return not self.media_types or any(
+            media_type.startswith(wanted) if wanted.endswith("/") else media_type == wanted
+            for wanted in self.media_types
+        )

@@ -1,0 +1,240 @@
+"""One relayed websocket through its hooks, from the handshake to the last close."""
+
+from __future__ import annotations
+
+import asyncio
+import typing as t
+
+from werkzeug.datastructures import Headers
+
+from rolo.bridge.beside import Beside
+from rolo.bridge.downstream import WebSocketDownstream
+from rolo.bridge.portal import Portal
+from rolo.errors import ClientDisconnected
+from rolo.forwarded import LazyResponse, UpstreamAnswer
+from rolo.proxy.relay import Closed, Hook, Relay
+from rolo.proxy.rewrite.context import ProxyContext
+from rolo.proxy.rewrite.errors import HookError
+from rolo.proxy.rewrite.fields import HeaderFields
+from rolo.proxy.rewrite.messages import OutboundHandshake, ProxiedResponse
+from rolo.proxy.rewrite.phases import Phases
+from rolo.proxy.rewrite.relayed import Message, RelayedWebSocket
+from rolo.proxy.rewrite.running import HookedRun
+from rolo.proxy.rewrite.transform import call, several
+from rolo.proxy.upstream_websocket import (
+    Handshake,
+    HandshakeRefused,
+    UpstreamWebSocket,
+    WebSocketSettings,
+)
+from rolo.response import Response
+from rolo.websocket.codes import INTERNAL_ERROR, LOST
+from rolo.websocket.errors import WebSocketError
+from rolo.websocket.request import WebSocketRequest
+
+
+class HandshakeForwarder(t.Protocol):
+    """What builds and sends handshakes: the proxy below the hooks."""
+
+    settings: WebSocketSettings
+
+    def build(self, context: ProxyContext) -> Handshake:
+        """Return what goes to ``context.upstream`` for ``context.request``."""
+
+    def open(self, context: ProxyContext, handshake: Handshake) -> UpstreamWebSocket:
+        """Shake hands with the upstream."""
+
+
+class HookedWebSocket(HookedRun):
+    """Takes one websocket through hooks. What :meth:`run` returns has status 101 once the
+    relay is handed over, or a hook has served the websocket itself."""
+
+    def __init__(
+        self,
+        phases: Phases,
+        forwarder: HandshakeForwarder,
+        context: ProxyContext,
+        request: WebSocketRequest,
+        portal: Portal,
+    ) -> None:
+        super().__init__(phases, context, portal)
+        self._forwarder = forwarder
+        self._request = request
+        self._loop_portal = portal
+
+    def _answer(self) -> Response:
+        answered = self._ask("on_request")
+        if answered is not None:
+            return self._answered(answered)
+        if self._request.is_upgraded():
+            self._finish("answered", None)
+            return Response(status=101)
+        try:
+            upstream = self._connect(self._open)
+        except HandshakeRefused as exc:
+            return self._refused(exc)
+        if isinstance(upstream, Response):
+            return self._answered(upstream)
+        self._context.seconds_to_head = self._context.elapsed()
+        try:
+            return self._accepted(upstream)
+        except BaseException:
+            self._loop_portal.post(upstream.abort)
+            raise
+
+    def _open(self) -> UpstreamWebSocket | Response:
+        context = self._context
+        handshake = self._forwarder.build(context)
+        outbound = OutboundHandshake(handshake)
+        answered = self._ask("on_handshake", outbound)
+        if answered is not None:
+            return answered
+        return self._forwarder.open(context, handshake)
+
+    def _refused(self, refusal: HandshakeRefused) -> Response:
+        """The origin answered with an ordinary response."""
+        answer = UpstreamAnswer(refusal.status, refusal.reason, refusal.headers, [refusal.body])
+        response = self._context.response = ProxiedResponse(answer, "GET")
+        answered = self._ask("on_response", response)
+        if answered is not None:
+            return self._answered(answered)
+        body = refusal.body
+        if response.is_rewritten:
+            response.read(None)
+            body = response.encoded([])
+            response.fix_head()
+            response.headers["Content-Length"] = str(len(body))
+        self._finish("complete", None)
+        reason = response.reason.encode("latin-1", "replace")
+        return LazyResponse(UpstreamAnswer(response.status, reason, response.headers.pairs, [body]))
+
+    def _accepted(self, upstream: UpstreamWebSocket) -> Response:
+        context, portal = self._context, self._loop_portal
+        relay = Relay(upstream, portal.home, self._forwarder.settings)
+        websocket = RelayedWebSocket(
+            relay, portal, upstream.subprotocol, HeaderFields(list(upstream.headers))
+        )
+        context.websocket = websocket
+        answered = self._ask("on_accepted", websocket)
+        if answered is not None:
+            portal.post(relay.abandon)
+            return self._answered(answered)
+        relay.to_origin = self._message_hook("on_client_message", relay.send_to_origin)
+        relay.to_client = self._message_hook("on_upstream_message", relay.send_to_client)
+        relay.on_closed = self._closed
+        self._request.hand_over(
+            _Successor(self, relay, websocket),
+            websocket.subprotocol,
+            Headers(websocket.headers.items()),
+        )
+        return Response(status=101)
+
+    # --- messages
+
+    def _message_hook(
+        self, phase: str, send: t.Callable[[Message], t.Awaitable[None]]
+    ) -> Hook | None:
+        """Return what the relay asks about each message of one direction."""
+        from_client = phase == "on_client_message"
+        count = self._count(from_client) if self._phases["on_finished"] else None
+        if not self._phases[phase]:
+            return count
+        beside = Beside.of(self._loop_portal, threads=False) if not self._threads else None
+
+        async def hooked(message: Message) -> Message | None:
+            portal = self._loop_portal
+            runner = beside or Beside.of(portal, threads=True)
+            try:
+                messages = await runner.run(portal, self._changed, phase, message)
+            except HookError as exc:
+                await self._broken(exc)
+                return None
+            except (WebSocketError, ClientDisconnected):
+                return None  # the hook spoke to a leg that is closed
+            if count is not None:
+                for each in messages:
+                    count(each)
+            for each in messages[:-1]:
+                await send(each)
+            return messages[-1] if messages else None
+
+        return hooked
+
+    def _count(self, from_client: bool) -> t.Callable[[Message], Message]:
+        context = self._context
+
+        def count(message: Message) -> Message:
+            size = len(message) if isinstance(message, bytes) else len(message.encode())
+            if from_client:
+                context.bytes_received += size
+            else:
+                context.bytes_sent += size
+            return message
+
+        return count
+
+    def _changed(self, phase: str, message: Message) -> list[Message]:
+        """Return what the hooks make of one message."""
+        context = self._context
+        messages = [message]
+        for label, function in self._phases[phase]:
+            context.phase = phase
+            messages = [
+                new
+                for each in messages
+                for new in several(call(label, function, context, each), (str, bytes), each)
+            ]
+        return messages
+
+    async def _broken(self, error: HookError) -> None:
+        context = self._context
+        context.error = error
+        if context.websocket is not None:
+            await context.websocket.relay.close(INTERNAL_ERROR)
+
+    # --- the end
+
+    def _closed(self, closed: Closed) -> None:
+        """On the loop, when both legs are done."""
+        beside = Beside.of(self._loop_portal, threads=self._threads)
+        beside.start(self._loop_portal, self._end, closed)
+
+    def _end(self, closed: Closed) -> None:
+        context = self._context
+        context.closed = closed
+        for label, function in self._phases["on_closed"]:
+            context.phase = "on_closed"
+            try:
+                call(label, function, context, closed)
+            except HookError as exc:
+                context.error = exc
+        lost = closed.code == LOST
+        if context.error is None and not (lost and closed.by == "origin"):
+            self._finish("client gone" if lost else "complete", None)
+        else:
+            self._finish("aborted", context.error)
+
+    def relay_failed(self, error: BaseException) -> None:
+        """The relay was never run, or was cut."""
+        if not self._finished:
+            self._finish("client gone" if self._context.client_gone else "aborted", error)
+
+
+class _Successor:
+    """Runs the relay, after what hooks have put in front of it."""
+
+    def __init__(self, run: HookedWebSocket, relay: Relay, websocket: RelayedWebSocket) -> None:
+        self._run = run
+        self._relay = relay
+        self._websocket = websocket
+
+    async def run(self, downstream: WebSocketDownstream) -> None:
+        starting = asyncio.ensure_future(self._websocket.start())
+        try:
+            await self._relay.run(downstream)
+        finally:
+            starting.cancel()
+
+    def abandon(self) -> None:
+        self._relay.abandon()
+        self._run.relay_failed(RuntimeError("the relay did not run"))
