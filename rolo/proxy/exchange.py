@@ -45,7 +45,7 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 _CONTINUE_PATIENCE = 1.0
 # A body held in memory goes out in one write up to this, else in slices under flow control.
 _WHOLE_BODY = 64 * 1024
-_MAX_PENDING_INTERIMS = 100
+_MAX_INTERIMS = 200
 _NEVER = float("inf")
 
 
@@ -78,6 +78,7 @@ class Exchange:
     _pending: bytearray | None = None
     _decoder: BodyDecoder | None = None
     _interims: list[ParsedResponse] | None = None
+    _interim_count = 0
     _upload: asyncio.Task[None] | None = None
     _go_on: asyncio.Future[None] | None = None
     _pulled = False
@@ -272,7 +273,8 @@ class Exchange:
         if self._interims is None:
             self._interims = []
         self._interims.append(head)
-        if len(self._interims) > _MAX_PENDING_INTERIMS:
+        self._interim_count += 1
+        if self._interim_count > _MAX_INTERIMS:
             raise BadResponse("too many interim answers")
         self._wake()
 

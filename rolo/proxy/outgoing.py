@@ -60,6 +60,8 @@ def outgoing_request(
         _add_bridged_body(outgoing, request, raw)
     else:
         _add_body(outgoing, request, raw)
+    if _http_version(request) == "1.0":
+        outgoing.expect_continue = False
     return outgoing
 
 

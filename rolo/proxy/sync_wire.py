@@ -46,6 +46,8 @@ CONTINUE_WAIT = 1.0
 """Seconds to wait for 100 (Continue) before the body is sent all the same. RFC 9110
 section 10.1.1: a client should not wait for an indefinite period."""
 
+_MAX_INTERIMS = 200
+
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -88,6 +90,7 @@ class Conversation:
         self._head: ParsedResponse | None = None
         self._send_error: OSError | None = None
         self._continued = False
+        self._interims = 0
         self._complete = False  # the request was sent to its end
         self._eof = False
 
@@ -249,6 +252,9 @@ class Conversation:
             if head.status >= 200:
                 self._head = head
                 return
+            self._interims += 1
+            if self._interims > _MAX_INTERIMS:
+                raise self._error(BadResponse, "too many interim answers")
             self._continued = self._continued or head.status == 100
             if self._on_interim is not None:
                 self._on_interim(head.status, head.headers)

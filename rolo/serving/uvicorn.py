@@ -147,6 +147,8 @@ def _without_chunks_for_http_1_0(app: AsgiApp) -> AsgiApp:
             await app(scope, receive, send)
             return
 
+        cycle.waiting_for_100_continue = False  # RFC 9110 section 10.1.1
+
         async def send_unchunked(event: t.Any) -> None:
             if event["type"] == "http.response.start" and not any(
                 name.lower() == b"content-length" for name, _ in event["headers"]

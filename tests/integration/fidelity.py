@@ -255,5 +255,7 @@ UNSUPPORTED = {
     "request trailers": {"uvicorn", "hypercorn", "granian"},
     "response trailers": {"uvicorn", "granian", "werkzeug"},
     "interim answers": {"uvicorn", "granian", "werkzeug"},
+    "answers between two pieces of an upload": {"werkzeug"},
+    "both directions at once": {"werkzeug"},
     "keep-alive": {"werkzeug"},
 }
