@@ -42,8 +42,10 @@ class HandlerGreenlet(greenlet.greenlet):
     value: t.Any = None
     failure: BaseException | None = None
 
-    def run(self, function: t.Callable[..., t.Any], args: tuple[t.Any, ...]) -> None:
+    def run(self) -> None:
+        # Nothing is handed over at the start: greenlet would keep it as long as it lives.
         while True:
+            function, args = t.cast("greenlet.greenlet", self.parent).switch()
             self.busy = True
             try:
                 self.value = function(*args)
@@ -53,7 +55,6 @@ class HandlerGreenlet(greenlet.greenlet):
                 self.failure = exc
             self.busy = False
             del function, args
-            function, args = t.cast("greenlet.greenlet", self.parent).switch()
 
     def outcome(self) -> t.Any:
         """Return what the handler returned, or raise what it raised, and forget it."""
@@ -123,12 +124,19 @@ class Home:
 
     def take_greenlet(self) -> HandlerGreenlet:
         """Return an idle greenlet. The loop's thread only."""
-        return self._idle.pop() if self._idle else HandlerGreenlet()
+        if self._idle:
+            return self._idle.pop()
+        handler = HandlerGreenlet()
+        handler.switch()
+        return handler
 
     def give_greenlet(self, handler: HandlerGreenlet) -> None:
         """Take back a greenlet whose handler has returned."""
         if len(self._idle) < _MAX_IDLE_GREENLETS:
+            handler.gr_context = None  # it knows the exchange
             self._idle.append(handler)
+        else:
+            handler.throw(greenlet.GreenletExit)
 
 
 class Portal:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import typing as t
 
 READ_SIZE = 64 * 1024
@@ -166,6 +168,8 @@ class Connection(asyncio.BufferedProtocol):
         if not self.closing:
             self.closing = True
             if self._transport is not None:
+                if self.write_paused:
+                    _reset_on_close(self._transport)
                 # Not close(): with TLS it would wait for the origin's goodbye.
                 self._transport.abort()
 
@@ -252,3 +256,13 @@ class Connection(asyncio.BufferedProtocol):
         elif self._patrol is not None:
             # No sooner deadline can arise before this one: each is at least a patrol away.
             self._arm(min(deadline, now + self._patrol))
+
+
+def _reset_on_close(transport: asyncio.Transport) -> None:
+    """Let the kernel drop what it holds for an origin that does not read: it would go on
+    offering it for a quarter of an hour."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            # l_onoff=1, l_linger=0
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
