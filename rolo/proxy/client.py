@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import typing as t
 import weakref
 
 from rolo.bridge.portal import Home, Portal, current_portal
@@ -12,11 +13,13 @@ from rolo.proxy.headers import response_headers
 from rolo.proxy.messages import OnInterim, OutgoingRequest, PoolLimits, Timeouts, Tls
 from rolo.proxy.outgoing import direct_request
 from rolo.proxy.stream import ForwardedBody
-from rolo.proxy.sync_transport import SyncTransport
 from rolo.proxy.transport import LoopTransport
 from rolo.request import Request
 from rolo.response import Response
 from rolo.websocket.request import WebSocketRequest
+
+if t.TYPE_CHECKING:
+    from rolo.proxy.sync_transport import SyncTransport
 
 
 def portal_of(request: Request | WebSocketRequest) -> Portal | None:
@@ -111,6 +114,9 @@ class ForwardingClient(HttpClient):
     def _blocking_transport(self) -> SyncTransport:
         with self._lock:
             if self._blocking is None:
+                # Behind a bridge nobody needs it, and urllib3 takes its time to import.
+                from rolo.proxy.sync_transport import SyncTransport
+
                 self._blocking = SyncTransport(
                     timeouts=self.timeouts, limits=self.limits, tls=self.tls
                 )
