@@ -205,7 +205,7 @@ def _add_body(outgoing: OutgoingRequest, request: Request, raw: RawHeaders) -> N
 
 
 # What appears in a request once somebody has read its body.
-_TRACES = frozenset(("stream", "data", "form", "files", "values", "json", "_cached_data"))
+_TRACES = frozenset(("stream", "data", "form", "files", "values", "json"))
 
 
 def _unread_input(request: Request) -> t.Any:
