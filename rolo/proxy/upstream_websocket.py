@@ -34,6 +34,7 @@ from rolo.proxy.http1 import (
 )
 from rolo.proxy.messages import PoolLimits, RawHeaders, Timeouts
 from rolo.proxy.target import Origin
+from rolo.websocket.codes import GOING_AWAY
 from rolo.websocket.deflate import OFFER, Deflate, accepted_by_server
 from rolo.websocket.errors import WebSocketError
 
@@ -477,6 +478,13 @@ class UpstreamConnection(asyncio.Protocol):
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+    def leave(self) -> None:
+        """Say that we go away, and do not wait for an answer."""
+        if self._end is not None:
+            self._end.close_nowait(GOING_AWAY, "")
+        if self._transport is not None:
+            self._transport.close()
 
     def _expired(self) -> None:
         if self._end is not None:

@@ -17,8 +17,8 @@ from rolo.proxy.upstream_websocket import (
     open_websocket,
 )
 
-# Of the loop, within which an aborted connection has told its protocol.
-_TURNS = 10
+# Seconds for an origin to take what is unsent when we go away.
+_LEAVE_TIMEOUT = 0.5
 
 
 class WebSocketClient:
@@ -89,9 +89,15 @@ class _Place:
 
     async def close(self) -> None:
         for connection in list(self._live):
+            connection.leave()
+        await self._wait_until_gone(_LEAVE_TIMEOUT)
+        for connection in list(self._live):
             connection.abort()
-        for _ in range(_TURNS):
-            if not self._live:
-                break
-            await asyncio.sleep(0)
+        await self._wait_until_gone(_LEAVE_TIMEOUT)
         self._dialer.close()
+
+    async def _wait_until_gone(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while self._live and loop.time() < deadline:
+            await asyncio.sleep(0.005)

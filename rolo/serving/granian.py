@@ -7,7 +7,6 @@ for which granian's embedded server has no option.
 from __future__ import annotations
 
 import asyncio
-import functools
 import importlib.util
 import os
 import pathlib
@@ -55,7 +54,8 @@ class GranianAdapter(LoopAdapter):
                 host, port = scope[end]
                 scope[end] = (host, int(port))
             if scope["type"] == "websocket":
-                await app(scope, receive, functools.partial(_refuse_safely, send))
+                websocket = _WebSocket(receive, send)
+                await app(scope, websocket.receive, websocket.send)
             elif _FRAMING.isdisjoint(name for name, _ in scope["headers"]):
                 await app(scope, receive, send)
             else:
@@ -107,18 +107,59 @@ class _BodyMayBreak:
         await self._send(event)
 
 
-async def _refuse_safely(send: Send, event: t.Any) -> None:
-    """Make fields of a refused handshake unique: granian aborts the whole process at the
+class _WebSocket:
+    """One websocket's calls, so that granian neither hangs nor aborts in them."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._receiver: asyncio.Task[t.Any] | None = None
+        self._closed: asyncio.Event | None = None
+
+    async def receive(self) -> t.Any:
+        receiver = self._receiver = asyncio.current_task()
+        try:
+            return await self._receive()
+        except asyncio.CancelledError:
+            if receiver is None or self._receiver is receiver or self._closed is None:
+                raise
+            receiver.uncancel()
+            await self._closed.wait()
+            return await self._receive()
+        finally:
+            self._receiver = None
+
+    async def send(self, event: t.Any) -> None:
+        if event["type"] == "websocket.close":
+            await self._close(event)
+        else:
+            await self._send(_unrepeated(event))
+
+    async def _close(self, event: t.Any) -> None:
+        """Send a close frame. It would wait for a receive under way to end by itself."""
+        self._closed = asyncio.Event()
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.cancel()
+            await asyncio.sleep(0)
+        try:
+            await self._send(event)
+        finally:
+            self._closed.set()
+
+
+def _unrepeated(event: t.Any) -> t.Any:
+    """Make the fields of a refused handshake unique: granian aborts the whole process at the
     second of a name. Set-Cookie cannot be joined (RFC 9110 section 5.3): the first stays."""
-    if event["type"] == "websocket.http.response.start":
-        fields: dict[bytes, bytes] = {}
-        for name, value in event["headers"]:
-            if name not in fields:
-                fields[name] = value
-            elif name != b"set-cookie":
-                fields[name] += b", " + value
-        event = {**event, "headers": list(fields.items())}
-    await send(event)
+    if event["type"] != "websocket.http.response.start":
+        return event
+    fields: dict[bytes, bytes] = {}
+    for name, value in event["headers"]:
+        if name not in fields:
+            fields[name] = value
+        elif name != b"set-cookie":
+            fields[name] += b", " + value
+    return {**event, "headers": list(fields.items())}
 
 
 def _embedded(app: AsgiApp, settings: Settings) -> Server:

@@ -7,6 +7,7 @@ import threading
 import pytest
 import trustme
 from commanded import LOOP_SERVERS, MODES, Commanded, installed
+from relays import relayed, relaying  # noqa: F401 - fixtures
 from threaded_origin import ThreadedOrigin
 
 from rolo.gateway import Gateway

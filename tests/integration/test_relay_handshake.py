@@ -14,22 +14,8 @@ from rolo.proxy import ProxyHandler, Timeouts
 from rolo.routing import Router
 
 
-@pytest.fixture
-def proxied(start):
-    """Serve a proxy in front of an origin that plays ``play``: ``(url, origin)``."""
-    with contextlib.ExitStack() as running:
-
-        def proxied(play=echo, base="", **options):
-            origin = running.enter_context(WebSocketOrigin(play))
-            handler = ProxyHandler(origin.url + base, **options)
-            running.callback(handler.close)
-            return start(handler).url, origin
-
-        yield proxied
-
-
-def test_what_is_the_clients_passes_and_what_is_the_legs_is_made_anew(proxied):
-    url, origin = proxied(base="/base")
+def test_what_is_the_clients_passes_and_what_is_the_legs_is_made_anew(relaying):
+    url, origin = relaying(base="/base")
     headers = [
         ("Origin", "https://example.org"),
         ("Cookie", "a=1; b=2"),
@@ -63,8 +49,8 @@ def test_what_is_the_clients_passes_and_what_is_the_legs_is_made_anew(proxied):
     assert answer.all("sec-websocket-protocol") == []
 
 
-def test_host_is_the_upstreams_by_choice(proxied):
-    url, origin = proxied(preserve_host=False)
+def test_host_is_the_upstreams_by_choice(relaying):
+    url, origin = relaying(preserve_host=False)
     with Client(url) as client:
         client.open()
     assert origin.last.all("host") == [origin.url.removeprefix("http://")]
@@ -81,13 +67,13 @@ def test_host_is_the_upstreams_by_choice(proxied):
     ids=["one of two", "over two lines", "none of them", "none offered"],
 )
 def test_subprotocols_are_offered_upstream_and_the_origins_choice_goes_back(
-    proxied, offered, chosen
+    relaying, offered, chosen
 ):
     def play(origin):
         origin.accept(*([("Sec-WebSocket-Protocol", chosen)] if chosen else []))
         origin.closing()
 
-    url, origin = proxied(play)
+    url, origin = relaying(play)
     with Client(url, headers=offered) as client:
         answer = client.open().handshake
         assert answer.all("sec-websocket-protocol") == ([chosen] if chosen else [])
@@ -97,7 +83,7 @@ def test_subprotocols_are_offered_upstream_and_the_origins_choice_goes_back(
     assert origin.last.all("sec-websocket-protocol") == ([", ".join(names)] if names else [])
 
 
-def test_fields_of_the_origins_101_reach_the_client(proxied, served_on):
+def test_fields_of_the_origins_101_reach_the_client(relaying, served_on):
     if served_on[0] == "granian":
         pytest.skip("granian drops the fields of an acceptance")
 
@@ -107,7 +93,7 @@ def test_fields_of_the_origins_101_reach_the_client(proxied, served_on):
         )
         origin.closing()
 
-    url, _ = proxied(play)
+    url, _ = relaying(play)
     with Client(url) as client:
         answer = client.open().handshake
         assert answer.all("set-cookie") == ["a=1", "b=2"]
@@ -131,7 +117,7 @@ def test_fields_of_the_origins_101_reach_the_client(proxied, served_on):
 )
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 def test_a_refusal_reaches_the_client_as_the_origin_gave_it(
-    proxied, served_on, status, fields, body, chunked
+    relaying, served_on, status, fields, body, chunked
 ):
     def play(origin):
         framing = ("Transfer-Encoding", "chunked") if chunked else ("Content-Length", len(body))
@@ -141,7 +127,7 @@ def test_a_refusal_reaches_the_client_as_the_origin_gave_it(
         origin.wire.send("\r\n".join(head).encode() + b"\r\n\r\n" + wired + tail)
         origin.wire.read_more()
 
-    url, _ = proxied(play)
+    url, _ = relaying(play)
     with Client(url) as client:
         answer = client.answer()
     assert (answer.status, answer.body) == (status, body)
@@ -154,12 +140,12 @@ def test_a_refusal_reaches_the_client_as_the_origin_gave_it(
     assert answer.all("sec-websocket-accept") == []
 
 
-def test_an_endless_refusal_is_not_waited_for(proxied):
+def test_an_endless_refusal_is_not_waited_for(relaying):
     def play(origin):
         origin.wire.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
         origin.wire.read_more()
 
-    url, _ = proxied(play, timeouts=Timeouts(response=0.3))
+    url, _ = relaying(play, timeouts=Timeouts(response=0.3))
     with Client(url) as client:
         assert client.answer().status == 504
 
@@ -172,8 +158,8 @@ def test_refused_connections_are_502(start):
         assert client.answer().status == 502
 
 
-def test_silence_is_504(proxied):
-    url, _ = proxied(
+def test_silence_is_504(relaying):
+    url, _ = relaying(
         lambda origin: origin.wire.read_more(), timeouts=Timeouts(connect=5, response=0.2)
     )
     with Client(url) as client:
@@ -207,22 +193,22 @@ ACCEPT = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\
         "an extension not offered",
     ],
 )
-def test_a_handshake_that_dies_or_lies_is_502(proxied, answer):
+def test_a_handshake_that_dies_or_lies_is_502(relaying, answer):
     def play(origin):
         key = accept_key(origin.seen.get("sec-websocket-key"))
         origin.wire.send(answer.format(key).encode())
 
-    url, _ = proxied(play)
+    url, _ = relaying(play)
     with Client(url) as client:
         assert client.answer().status == 502
 
 
-def test_interim_answers_are_no_refusals(proxied):
+def test_interim_answers_are_no_refusals(relaying):
     def play(origin):
         origin.wire.send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
         echo(origin)
 
-    url, _ = proxied(play)
+    url, _ = relaying(play)
     with Client(url) as client:
         client.open().text("x")
         assert client.message() == "x"
@@ -237,8 +223,8 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_a_broken_handshake_never_reaches_a_tunnel(proxied, broken):
-    url, origin = proxied()
+def test_a_broken_handshake_never_reaches_a_tunnel(relaying, broken):
+    url, origin = relaying()
     replaced = dict(BROKEN[broken])
     fields = {
         "Upgrade": "websocket",
@@ -262,8 +248,8 @@ def test_a_broken_handshake_never_reaches_a_tunnel(proxied, broken):
     ],
 )
 @pytest.mark.parametrize("reused", [False, True], ids=["fresh", "reused"])
-def test_spellings_of_the_handshake(proxied, upgrade, connection, reused):
-    url, _ = proxied()
+def test_spellings_of_the_handshake(relaying, upgrade, connection, reused):
+    url, _ = relaying()
     headers = [("Upgrade", upgrade), ("Connection", connection)]
     with Client.__new__(Client) as client:
         client.client, client.wire = True, Wire(url)
@@ -276,20 +262,20 @@ def test_spellings_of_the_handshake(proxied, upgrade, connection, reused):
         assert client.message() == "x"
 
 
-def test_frames_in_the_same_packet_as_the_101_are_not_lost(proxied):
+def test_frames_in_the_same_packet_as_the_101_are_not_lost(relaying):
     def play(origin):
         early = frame(TEXT, "one") + frame(BINARY, b"two") + frame(TEXT, "half")[:3]
         origin.accept(early=early)
         origin.wire.send(frame(TEXT, "half")[3:])
         origin.closing()
 
-    url, _ = proxied(play)
+    url, _ = relaying(play)
     with Client(url) as client:
         client.open()
         assert [client.message() for _ in range(3)] == ["one", b"two", "half"]
 
 
-def test_a_client_leaving_during_the_handshake_cancels_the_dial(proxied, served_on):
+def test_a_client_leaving_during_the_handshake_cancels_the_dial(relaying, served_on):
     if served_on[0] == "granian":
         pytest.skip("granian does not tell of clients that leave before the acceptance")
     gone = threading.Event()
@@ -299,7 +285,7 @@ def test_a_client_leaving_during_the_handshake_cancels_the_dial(proxied, served_
         if not origin.wire.read_more():
             gone.set()
 
-    url, origin = proxied(play)
+    url, origin = relaying(play)
     with Client(url):
         assert origin.note() == "dialled"
     assert gone.wait(2)
