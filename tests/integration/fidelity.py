@@ -241,7 +241,7 @@ class Farm:
 UNSUPPORTED = {
     "empty query": {"uvicorn", "hypercorn", "granian"},
     "bytes beyond ASCII in the target": {"uvicorn", "hypercorn", "granian"},
-    'any of `"<>\\^{|}` in the target': {"granian"},
+    "bytes outside of RFC 3986 in the target": {"granian"},
     "absolute target: its authority": {"uvicorn", "granian"},
     "any method": {"uvicorn"},
     "case of the method": {"uvicorn", "hypercorn"},

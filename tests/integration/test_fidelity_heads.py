@@ -1,9 +1,11 @@
 """Heads, both ways: what passes, what does not, and that nothing is invented."""
 
 import contextlib
+import pathlib
+import re
 
 import pytest
-from fidelity import PROXIES, answering, request
+from fidelity import PROXIES, UNSUPPORTED, answering, request
 from wire import Wire
 
 pytest_plugins = ["fidelity_fixtures"]
@@ -205,7 +207,7 @@ def test_an_empty_query_passes(proxied):
     ("target", "point"),
     [
         pytest.param("/\xe4\xff?\xe4", "bytes beyond ASCII in the target", id="beyond ASCII"),
-        pytest.param('/"<>\\^{|}', 'any of `"<>\\^{|}` in the target', id="not in RFC 3986"),
+        pytest.param('/"<>\\^{|}', "bytes outside of RFC 3986 in the target", id="not in RFC 3986"),
     ],
 )
 def test_odd_bytes_of_the_target_pass_or_are_refused(proxied, target, point):
@@ -439,3 +441,23 @@ def test_an_origin_that_answers_twice_is_not_believed_the_second_time(proxied, o
     for _ in range(3):
         assert proxied.exchange("GET /").body == b"ok"
     assert origin.connections >= 2  # the first may have come over a connection kept
+
+
+def test_what_servers_prevent_is_what_the_docs_say():
+    page = pathlib.Path(__file__, "../../../docs/http-support.md").resolve().read_text()
+    table = page[page.index("## What the servers prevent") :]
+    servers, _, *rows = [line for line in table.splitlines() if line.startswith("|")]
+    names = [name.strip() for name in servers.strip("|").split("|")][1:]
+    said = {}
+    for row in rows:
+        point, *cells = re.split(r" \| ", row.strip("| "))
+        said[point] = {
+            n for n, cell in zip(names, cells, strict=True) if not cell.startswith("yes")
+        }
+    assert {point: UNSUPPORTED[point] - set(said[point]) for point in UNSUPPORTED} == {
+        point: set() for point in UNSUPPORTED
+    }
+    # hypercorn passes trailers on, though not to all.
+    assert {p: s - UNSUPPORTED[p] for p, s in said.items() if s - UNSUPPORTED[p]} == {
+        "response trailers": {"hypercorn"}
+    }
