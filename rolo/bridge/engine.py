@@ -22,6 +22,7 @@ from rolo.bridge.downstream import HttpDownstream, WebSocketDownstream
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
 from rolo.bridge.portal import Home, Portal
 from rolo.bridge.request import BridgeRequest
+from rolo.bridge.watchdog import DEFAULT_LIMIT, Watchdog
 from rolo.bridge.websocket import PortalWebSocketAdapter, check_handshake, websocket_environ
 from rolo.bridge.workers import WorkerPool, Workers
 from rolo.errors import (
@@ -71,6 +72,8 @@ class Bridge:
         thread of its own (``threads`` mode); one more is refused with 503
     :param replay_limit: bytes of a request body kept for forwarding after a handler read it
     :param limits: what is refused without asking a handler
+    :param watchdog: seconds for which a handler may block the loop in ``loop`` mode before
+        a warning names it; ``None`` watches nothing
     :param proxy_status: the name under which answers to errors carry Proxy-Status
         (RFC 9209); ``None`` leaves it out
     """
@@ -85,6 +88,7 @@ class Bridge:
         replay_limit: int = DEFAULT_REPLAY_LIMIT,
         limits: Limits = DEFAULT_LIMITS,
         proxy_status: str | None = None,
+        watchdog: float | None = DEFAULT_LIMIT,
     ) -> None:
         if mode not in ("threads", "loop"):
             raise ValueError(f"mode is 'threads' or 'loop', not {mode!r}")
@@ -96,6 +100,7 @@ class Bridge:
         )
         self.limits = limits
         self.proxy_status = check_name(proxy_status)
+        self._watchdog = watchdog
         self.exchanges = 0
         """How many HTTP exchanges are under way."""
         self._websockets = 0
@@ -108,6 +113,9 @@ class Bridge:
         home = self._homes.get(loop)
         if home is None:
             home = self._homes[loop] = Home(loop, threading.get_ident())
+            limit = self._watchdog
+            if self.mode == "loop" and limit is not None:
+                home.resource(Watchdog, lambda: Watchdog(loop, limit))
         return home
 
     async def aclose(self) -> None:

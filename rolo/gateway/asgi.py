@@ -10,6 +10,7 @@ from rolo.asgi.application import AsgiApplication
 from rolo.bridge.body import DEFAULT_REPLAY_LIMIT
 from rolo.bridge.engine import DEFAULT_THREADS, Bridge, Mode
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
+from rolo.bridge.watchdog import DEFAULT_LIMIT
 from rolo.gateway.gateway import Gateway
 from rolo.gateway.wsgi import WsgiGateway
 from rolo.request import Request
@@ -46,6 +47,8 @@ class AsgiGateway:
     :param limits: what clients may ask; the rest is refused without asking a handler
     :param proxy_status: the name under which answers to errors that no handler deals with
         carry Proxy-Status (RFC 9209); ``None`` leaves it out
+    :param watchdog: seconds for which a handler or hook may block the loop in ``loop`` mode
+        before a warning names it; ``None`` watches nothing
     """
 
     default_thread_count: int = DEFAULT_THREADS
@@ -63,6 +66,7 @@ class AsgiGateway:
         replay_limit: int = DEFAULT_REPLAY_LIMIT,
         limits: Limits = DEFAULT_LIMITS,
         proxy_status: str | None = None,
+        watchdog: float | None = DEFAULT_LIMIT,
     ) -> None:
         self.gateway = gateway
         self.event_loop = event_loop
@@ -74,6 +78,7 @@ class AsgiGateway:
             replay_limit=replay_limit,
             limits=limits,
             proxy_status=proxy_status,
+            watchdog=watchdog,
         )
         self._application = AsgiApplication(self.bridge, lifespan_listener)
 
