@@ -30,7 +30,7 @@ class ThreadedOrigin:
         self.body_started = threading.Event()
         self._answers = []
         self._script = None
-        self._only = None
+        self._only = self._unless = None
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._open = set()
@@ -52,10 +52,11 @@ class ThreadedOrigin:
         """Answer the next requests with these bytes."""
         self._answers += [data] * times
 
-    def script(self, function, only=None):
+    def script(self, function, only=None, unless=None):
         """Give the connection to ``function`` once a request head has arrived, its body
-        unread; for the target ``only``, or for all. The connection ends with it."""
-        self._script, self._only = function, only
+        unread; for the target ``only``, or for all, but not for ``unless``. The connection
+        ends with it."""
+        self._script, self._only, self._unless = function, only, unless
 
     def close(self):
         if self._closed:
@@ -109,7 +110,8 @@ class ThreadedOrigin:
         headers = [(k, v.strip()) for k, v in (line.split(":", 1) for line in lines[1:])]
         seen = Seen(method, target, headers, raw)
         self.requests.append(seen)
-        if self._script is not None and self._only in (None, target):
+        scripted = self._only in (None, target) and target != self._unless
+        if self._script is not None and scripted:
             self._script(connection)
             return False
         self._read_body(seen, file)

@@ -84,3 +84,10 @@ def trusting(authority):
     context = ssl.create_default_context()
     authority.configure_trust(context)
     return context
+
+
+@pytest.fixture(params=["native-loop", "native-threads", "werkzeug-threads"])
+def each_client(request):
+    """As ``proxy``, for what the server plays no part in: once for each way to forward."""
+    with contextlib.ExitStack() as running:
+        yield Commanded(*request.param.split("-"), running)

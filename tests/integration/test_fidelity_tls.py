@@ -73,9 +73,9 @@ def client_files(authority, tmp_path_factory):
     return str(directory / "cert.pem"), str(directory / "key.pem")
 
 
-def test_a_certificate_nobody_vouches_for_is_a_502(any_proxy, authority, caplog):
+def test_a_certificate_nobody_vouches_for_is_a_502(each_client, authority, caplog):
     with TlsOrigin(authority, "localhost", "127.0.0.1") as origin:
-        answer = fetch(any_proxy(f"https://127.0.0.1:{origin.port}", "--proxy-status").url)
+        answer = fetch(each_client(f"https://127.0.0.1:{origin.port}", "--proxy-status").url)
         assert origin.requests == []
     assert answer.status == 502
     assert answer.get("proxy-status") in (
@@ -87,52 +87,52 @@ def test_a_certificate_nobody_vouches_for_is_a_502(any_proxy, authority, caplog)
     assert "certificate" in line
 
 
-def test_a_custom_authority_is_believed(any_proxy, authority, ca_file):
+def test_a_custom_authority_is_believed(each_client, authority, ca_file):
     with TlsOrigin(authority, "127.0.0.1") as origin:
-        answer = fetch(any_proxy(f"https://127.0.0.1:{origin.port}", "--ca-file", ca_file).url)
+        answer = fetch(each_client(f"https://127.0.0.1:{origin.port}", "--ca-file", ca_file).url)
         assert (answer.status, answer.body) == (200, b"ok")
 
 
-def test_a_certificate_for_another_host_is_a_502(any_proxy, authority, ca_file):
+def test_a_certificate_for_another_host_is_a_502(each_client, authority, ca_file):
     with TlsOrigin(authority, "elsewhere.test") as origin:
-        answer = fetch(any_proxy(f"https://127.0.0.1:{origin.port}", "--ca-file", ca_file).url)
+        answer = fetch(each_client(f"https://127.0.0.1:{origin.port}", "--ca-file", ca_file).url)
         assert origin.requests == []
     assert answer.status == 502
 
 
-def test_the_name_to_ask_for_and_to_verify_can_be_given(any_proxy, authority, ca_file):
+def test_the_name_to_ask_for_and_to_verify_can_be_given(each_client, authority, ca_file):
     options = ("--ca-file", ca_file, "--tls-server-name", "elsewhere.test")
     with TlsOrigin(authority, "elsewhere.test") as origin:
-        answer = fetch(any_proxy(f"https://127.0.0.1:{origin.port}", *options).url)
+        answer = fetch(each_client(f"https://127.0.0.1:{origin.port}", *options).url)
         assert answer.status == 200
         assert origin.asked == ["elsewhere.test"]
 
 
-def test_the_name_of_the_url_is_asked_for(any_proxy, authority, ca_file):
+def test_the_name_of_the_url_is_asked_for(each_client, authority, ca_file):
     with TlsOrigin(authority, "localhost") as origin:
-        answer = fetch(any_proxy(f"https://localhost:{origin.port}", "--ca-file", ca_file).url)
+        answer = fetch(each_client(f"https://localhost:{origin.port}", "--ca-file", ca_file).url)
         assert answer.status == 200
         assert origin.asked[-1] == "localhost"
 
 
-def test_insecure_believes_anybody(any_proxy, authority):
+def test_insecure_believes_anybody(each_client, authority):
     with TlsOrigin(authority, "elsewhere.test") as origin:
-        answer = fetch(any_proxy(f"https://127.0.0.1:{origin.port}", "--insecure").url)
+        answer = fetch(each_client(f"https://127.0.0.1:{origin.port}", "--insecure").url)
         assert answer.status == 200
 
 
-def test_a_client_certificate_is_shown(any_proxy, authority, ca_file, client_files):
+def test_a_client_certificate_is_shown(each_client, authority, ca_file, client_files):
     cert, key = client_files
     with TlsOrigin(authority, "127.0.0.1", client_authority=authority) as origin:
         url = f"https://127.0.0.1:{origin.port}"
         options = ("--ca-file", ca_file, "--client-cert", cert, "--client-key", key)
-        assert fetch(any_proxy(url, *options).url).status == 200
+        assert fetch(each_client(url, *options).url).status == 200
         assert origin.peers[-1]["subjectAltName"] == (("email", "client@test"),)
 
 
-def test_an_origin_that_misses_our_certificate_is_a_502(any_proxy, authority, ca_file):
+def test_an_origin_that_misses_our_certificate_is_a_502(each_client, authority, ca_file):
     with TlsOrigin(authority, "127.0.0.1", client_authority=trustme.CA()) as origin:
-        url = any_proxy(f"https://127.0.0.1:{origin.port}", "--ca-file", ca_file).url
+        url = each_client(f"https://127.0.0.1:{origin.port}", "--ca-file", ca_file).url
         assert fetch(url).status == 502
         assert origin.requests == []
 
@@ -156,34 +156,34 @@ def answering(listener):
         thread.join(5)
 
 
-def test_a_unix_socket(any_proxy, tmp_path):
+def test_a_unix_socket(each_client, tmp_path):
     path = str(tmp_path / "origin.sock")
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen()
     with answering(listener):
-        url = any_proxy(f"http+unix://{urllib.parse.quote(path, safe='')}/base").url
+        url = each_client(f"http+unix://{urllib.parse.quote(path, safe='')}/base").url
         assert fetch(url, "/x").body == b"ok"
 
 
-def test_a_unix_socket_that_is_not_there_is_a_502(any_proxy, tmp_path, caplog):
+def test_a_unix_socket_that_is_not_there_is_a_502(each_client, tmp_path, caplog):
     path = urllib.parse.quote(str(tmp_path / "none.sock"), safe="")
-    assert fetch(any_proxy(f"http+unix://{path}").url).status == 502
+    assert fetch(each_client(f"http+unix://{path}").url).status == 502
     (line,) = lines_about_the_upstream(caplog)
     assert "upstream error in phase 'connect'" in line
 
 
-def test_ipv6(any_proxy):
+def test_ipv6(each_client):
     try:
         listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
     except OSError:
         pytest.skip("no IPv6 here")
     with answering(listener):
         port = listener.getsockname()[1]
-        assert fetch(any_proxy(f"http://[::1]:{port}").url).body == b"ok"
+        assert fetch(each_client(f"http://[::1]:{port}").url).body == b"ok"
 
 
-def test_all_addresses_of_a_name_are_tried(any_proxy, monkeypatch):
+def test_all_addresses_of_a_name_are_tried(each_client, monkeypatch):
     """The first refuses, the second answers."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
@@ -197,4 +197,4 @@ def test_all_addresses_of_a_name_are_tried(any_proxy, monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     with answering(listener):
-        assert fetch(any_proxy(f"http://two.test:{port}").url).body == b"ok"
+        assert fetch(each_client(f"http://two.test:{port}").url).body == b"ok"
