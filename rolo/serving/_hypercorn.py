@@ -287,7 +287,7 @@ class _Stream(HTTPStream):
         elif (
             message["type"] == "http.response.trailers"
             and self.state is ASGIHTTPState.TRAILERS
-            and self.scope["http_version"] not in ("2", "3")
+            and not (message["headers"] and self.scope["http_version"] == "2")
         ):
             await self._send_trailers(message)
         else:
@@ -309,7 +309,7 @@ class _Stream(HTTPStream):
             name.lower() == b"te" and b"trailers" in value.lower()
             for name, value in self.scope["headers"]
         )
-        if wanted:
+        if wanted and message["headers"]:
             await self.send(Trailers(stream_id=self.stream_id, headers=list(message["headers"])))
         if not message.get("more_trailers", False):
             await self._send_closed()

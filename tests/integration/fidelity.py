@@ -193,7 +193,7 @@ class Proxied:
         self.server, self.mode = name.split("-")
         self.origin = origin
         self.url = url
-        self.host = url.removeprefix("http://")
+        self.port = int(url.rpartition(":")[2])
 
     def wire(self):
         return Wire(self.url, DEADLINE)
@@ -219,13 +219,13 @@ class Farm:
         self._running = running
         self._proxies = {}
 
-    def proxy(self, name, *options):
+    def proxy(self, name, *options, tls=None):
         key = (name, *options)
         if key not in self._proxies:
-            self._proxies[key] = self._start(name, options)
+            self._proxies[key] = self._start(name, options, tls)
         return self._proxies[key]
 
-    def _start(self, name, options):
+    def _start(self, name, options, tls):
         server, mode = name.split("-")
         if reason := SERVERS[server].available():
             pytest.skip(reason)
@@ -233,7 +233,7 @@ class Farm:
         handler = self._running.enter_context(contextlib.closing(proxy_handler(args)))
         gateway = proxy_gateway([handler], args)
         settings = {"mode": mode, "shutdown_timeout": 1.0, **server_settings(args)}
-        running = self._running.enter_context(serve(gateway, server=server, **settings))
+        running = self._running.enter_context(serve(gateway, server=server, tls=tls, **settings))
         return Proxied(name, self.origin, running.url)
 
 
