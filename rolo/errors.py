@@ -11,6 +11,7 @@
     │   ├── UnusableMethod                 501  CONNECT, and a name that rolo keeps for itself
     │   ├── UnknownTransferCoding          501  Transfer-Encoding we do not speak
     │   ├── HttpVersionNotSupported        505  neither HTTP/1.0 nor HTTP/1.1
+    │   ├── SendTimeout                    408  the client took nothing of its answer
     │   └── ClientDisconnected             499  the client left; nobody reads the answer
     ├── UpstreamError                           the side we forward to
     │   ├── ConnectError                   502  refused, unreachable
@@ -94,6 +95,11 @@ class UnknownTransferCoding(DownstreamError):
 class HttpVersionNotSupported(DownstreamError):
     phase = "request head"
     status = 505
+
+
+class SendTimeout(DownstreamError):
+    phase = "response body"
+    status = 408
 
 
 class ClientDisconnected(DownstreamError):

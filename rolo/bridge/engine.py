@@ -22,6 +22,7 @@ from rolo.bridge.downstream import HttpDownstream, WebSocketDownstream
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
 from rolo.bridge.portal import Home, Portal
 from rolo.bridge.request import BridgeRequest
+from rolo.bridge.stall import Stalls
 from rolo.bridge.watchdog import DEFAULT_LIMIT, Watchdog
 from rolo.bridge.websocket import PortalWebSocketAdapter, check_handshake, websocket_environ
 from rolo.bridge.workers import WorkerPool, Workers
@@ -279,7 +280,7 @@ class Bridge:
             except BaseException:
                 await self._close_unsent(outcome, portal)
                 raise
-            await self._send_body(outcome, portal, downstream)
+            await self._send_body_in_time(outcome, portal, downstream)
             await downstream.end(outcome.trailers())
         except Exception as exc:
             if isinstance(exc, ClientDisconnected):
@@ -292,8 +293,26 @@ class Bridge:
             )
             downstream.abort(exc)
 
-    async def _send_body(
+    async def _send_body_in_time(
         self, outcome: send.Outcome, portal: Portal, downstream: HttpDownstream
+    ) -> None:
+        limit = self.limits.send_timeout
+        if limit is None or portal.owner is None:
+            await self._send_body(outcome, portal, downstream)
+            return
+        home = portal.home
+        sending = home.resource(Stalls, lambda: Stalls(home.loop, limit)).watch(
+            downstream, portal.owner
+        )
+        try:
+            await self._send_body(outcome, portal, sending)
+        except asyncio.CancelledError as exc:
+            raise sending.translate_cancel(exc) from None
+        finally:
+            sending.close()
+
+    async def _send_body(
+        self, outcome: send.Outcome, portal: Portal, downstream: send.Sink
     ) -> None:
         if outcome.whole is not None:
             outcome.close()
@@ -426,7 +445,7 @@ def _small_length(request: BridgeRequest) -> int | None:
 def _push_and_close(
     body: t.Iterable[bytes],
     close: t.Callable[[], None],
-    downstream: HttpDownstream,
+    downstream: send.Sink,
     portal: Portal,
 ) -> None:
     portal.enter()

@@ -7,7 +7,7 @@ import collections
 import threading
 import typing as t
 
-from rolo.bridge.downstream import HttpDownstream, RawHeaders
+from rolo.bridge.downstream import RawHeaders
 from rolo.bridge.portal import Portal
 from rolo.bridge.workers import Workers
 from rolo.forwarded import LazyResponse
@@ -15,6 +15,12 @@ from rolo.response import Response
 
 _AHEAD = 64 * 1024
 """Bytes that a generator on a worker thread may be ahead of the client."""
+
+
+class Sink(t.Protocol):
+    """Where a body goes: an ``HttpDownstream``, or what stands in front of one."""
+
+    async def send_body(self, chunk: bytes) -> None: ...
 
 
 class PulledBody(t.Protocol):
@@ -109,14 +115,14 @@ def _encoded_body(response: Response) -> t.Any:
     return response.iter_encoded()
 
 
-async def pump(body: PulledBody, downstream: HttpDownstream) -> None:
+async def pump(body: PulledBody, downstream: Sink) -> None:
     """Send what the loop pulls from ``body``, one piece at a time."""
     async for piece in body:
         if piece:
             await downstream.send_body(piece)
 
 
-def push(body: t.Iterable[bytes], downstream: HttpDownstream, portal: Portal) -> None:
+def push(body: t.Iterable[bytes], downstream: Sink, portal: Portal) -> None:
     """Send what sync code in a greenlet yields; a greenlet's half of :func:`pump`."""
     for count, piece in enumerate(body):
         if piece:

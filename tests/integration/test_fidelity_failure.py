@@ -308,6 +308,28 @@ def test_a_stalled_body_is_cut_and_a_slow_but_steady_one_never(any_proxy, origin
     assert next(seen for seen in origin.requests if seen.target == "/up").body == b"x" * 6
 
 
+def test_a_client_that_takes_nothing_of_its_answer_is_cut(proxy, origin, caplog):
+    """The idle timeout holds for it as well: its exchange upstream ends."""
+    left = threading.Event()
+
+    def script(connection):
+        with contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+            while True:
+                connection.sendall(b"x" * 65536)
+        left.set()
+
+    origin.script(script)
+    with Wire(proxy(origin.url, "--idle-timeout", "0.4").url) as wire:
+        wire.request("GET", "/")
+        assert wire.head().status == 200
+        assert left.wait(5)
+        with pytest.raises(Truncated):
+            wire.read_exactly(100_000_000)
+    (line,) = lines_about_the_upstream(caplog)
+    assert "downstream error in phase 'response body': the client took nothing for 0.4 s" in line
+
+
 # --- Proxy-Status -----------------------------------------------------------------------
 
 

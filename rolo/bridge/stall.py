@@ -1,0 +1,93 @@
+"""Breaks answers off whose client takes nothing of them."""
+
+from __future__ import annotations
+
+import asyncio
+import typing as t
+
+from rolo.bridge.downstream import HttpDownstream
+from rolo.errors import SendTimeout
+
+
+class Stalls:
+    """Looks at all streams of one loop from time to time: a timer for each piece that is
+    sent would cost more than the sending.
+
+    :param limit: seconds for one piece
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit: float) -> None:
+        self._loop = loop
+        self.limit = limit
+        self._sending: set[Sending] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, downstream: HttpDownstream, task: asyncio.Task[t.Any]) -> Sending:
+        """Return ``downstream`` as ``task`` is to send to it. The caller closes it."""
+        sending = Sending(downstream, task, self)
+        self._sending.add(sending)
+        if self._timer is None:
+            self._wait()
+        return sending
+
+    def discard(self, sending: Sending) -> None:
+        self._sending.discard(sending)
+
+    def _wait(self) -> None:
+        self._timer = self._loop.call_later(self.limit / 4, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        before = self._loop.time() - self.limit
+        for sending in list(self._sending):
+            if sending.since is not None and sending.since <= before:
+                sending.expire()
+        if self._sending:
+            self._wait()
+
+    async def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class Sending:
+    """A downstream to which one answer is sent, with a clock."""
+
+    __slots__ = ("_downstream", "_expired", "_now", "_stalls", "_task", "since")
+
+    def __init__(
+        self, downstream: HttpDownstream, task: asyncio.Task[t.Any], stalls: Stalls
+    ) -> None:
+        self._downstream = downstream
+        self._task = task
+        self._stalls = stalls
+        self._now = task.get_loop().time
+        self._expired = False
+        self.since: float | None = None
+        """When the piece that is on its way was sent."""
+
+    async def send_body(self, chunk: bytes) -> None:
+        """As :meth:`HttpDownstream.send_body`."""
+        self.since = self._now()
+        await self._downstream.send_body(chunk)
+        self.since = None
+
+    def expire(self) -> None:
+        """The client has had time enough."""
+        self.since = None
+        self._expired = True
+        self._task.cancel()
+
+    def translate_cancel(self, exc: asyncio.CancelledError) -> BaseException:
+        """Return what a cancelled wait means: :class:`SendTimeout` if the clock caused it,
+        else ``exc`` itself."""
+        if not self._expired:
+            return exc
+        self._expired = False
+        self._task.uncancel()
+        return SendTimeout(f"the client took nothing for {self._stalls.limit:g} s")
+
+    def close(self) -> None:
+        """The answer is over."""
+        self._stalls.discard(self)
