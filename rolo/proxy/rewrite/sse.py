@@ -13,7 +13,8 @@ MAX_EVENT = 1024 * 1024
 """Bytes of one event that are held; a longer one breaks the stream off."""
 
 # CR, LF and CRLF all end a line; a CR at the end may yet turn out to be half of a CRLF.
-_LINE = re.compile(rb"([^\r\n]*)(\r\n|\n|\r(?!\Z))")
+_LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
+_BOM = b"\xef\xbb\xbf"
 
 
 @dataclasses.dataclass
@@ -64,31 +65,26 @@ def blocks(pieces: t.Iterable[bytes]) -> t.Iterator[Block]:
 
     :raises BodyTooLarge: an event is longer than :data:`MAX_EVENT`
     """
-    buffer, first = b"", True
+    buffer, line, searched, first = bytearray(), 0, 0, True
     for piece in pieces:
         buffer += piece
-        complete, buffer = _split(buffer)
-        for raw in complete:
-            yield Block(raw, parse_event(raw.removeprefix(b"\xef\xbb\xbf") if first else raw))
-            first = False
+        start = 0
+        for end in _LINE_END.finditer(buffer, searched):
+            if end.start() == line:
+                raw = bytes(buffer[start : end.end()])
+                yield Block(raw, parse_event(raw.removeprefix(_BOM) if first else raw))
+                start, first = end.end(), False
+            line = end.end()
+        del buffer[:start]
+        line -= start
+        searched = len(buffer) - buffer.endswith(b"\r")
         if len(buffer) > MAX_EVENT:
             raise BodyTooLarge(f"an event of more than {MAX_EVENT} bytes")
-    # A last CR was no half of a CRLF after all.
-    if buffer.endswith(b"\r") and _split(buffer + b"\n")[0]:
-        yield Block(buffer, parse_event(buffer))
-    elif buffer:
-        yield Block(buffer, None)
-
-
-def _split(buffer: bytes) -> tuple[list[bytes], bytes]:
-    """Return the complete blocks at the start of ``buffer``, and what is left."""
-    complete: list[bytes] = []
-    start = 0
-    for line in _LINE.finditer(buffer):
-        if not line[1]:
-            complete.append(buffer[start : line.end()])
-            start = line.end()
-    return complete, buffer[start:]
+    if buffer:
+        rest = bytes(buffer)
+        # A last CR was no half of a CRLF after all.
+        complete = rest.endswith(b"\r") and line == len(rest) - 1
+        yield Block(rest, parse_event(rest) if complete else None)
 
 
 def parse_event(raw: bytes) -> Event | None:
