@@ -40,6 +40,7 @@ if t.TYPE_CHECKING:
 __all__ = [
     "SERVERS",
     "LifespanError",
+    "Limits",
     "RunningServer",
     "ServerTls",
     "ServerUnavailable",
