@@ -6,16 +6,9 @@ import typing as t
 
 import pytest
 import trustme
-from serving_support import ASGI_SERVERS
+from serving_support import ASGI_SERVERS, need
 
-from rolo.serving import SERVERS, ServerTls
-
-
-def need(name: str) -> str:
-    reason = SERVERS[name].available()
-    if reason is not None:
-        pytest.skip(reason)
-    return name
+from rolo.serving import ServerTls
 
 
 @pytest.fixture(params=ASGI_SERVERS)

@@ -11,9 +11,18 @@ from h2wire import H2Client as H2Client
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, RejectConnection, Request
 
+from rolo.serving import SERVERS
+
 ASGI_SERVERS = ("uvicorn", "hypercorn", "granian")
 
 DEADLINE = 5.0
+
+
+def need(name: str) -> str:
+    reason = SERVERS[name].available()
+    if reason is not None:
+        pytest.skip(reason)
+    return name
 
 
 class App:

@@ -6,8 +6,7 @@ import threading
 import typing as t
 
 import pytest
-from conftest import need
-from serving_support import fetch
+from serving_support import fetch, need
 
 from rolo import Response, Router
 from rolo.gateway import Gateway
