@@ -96,8 +96,22 @@ class Peer:
         elif length == 127:
             (length,) = struct.unpack("!Q", self.wire.read_exactly(8))
         key = self.wire.read_exactly(4) if second & 128 else None
-        payload = self.wire.read_exactly(length)
+        payload = self._large(length) if length > 65536 else self.wire.read_exactly(length)
         return Frame(first, key, masked(payload, key) if key else payload)
+
+    def _large(self, length):
+        """Like ``wire.read_exactly``, in time that does not grow with the square of it."""
+        wire = self.wire
+        whole = bytearray(length)
+        have = min(length, len(wire.buffer))
+        whole[:have], wire.buffer = wire.buffer[:have], wire.buffer[have:]
+        view = memoryview(whole)
+        while have < length:
+            count = wire.socket.recv_into(view[have:])
+            if not count:
+                raise Truncated(f"closed after {have} of {length} bytes")
+            have += count
+        return bytes(whole)
 
     def message(self):
         """Read one data message, which must not be fragmented for us to know its end."""

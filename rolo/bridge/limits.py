@@ -33,6 +33,15 @@ class Limits:
     buffer: int = 64 * 1024
     """Bytes of a request body that wait for whoever reads it, before the client is made to
     wait. One read of 64 KiB may come on top, and what the server itself holds."""
+    max_message: int | None = 16 * 1024 * 1024
+    """Bytes of one websocket message, inflated; a larger one closes with 1009. Not on granian,
+    whose bound is its own."""
+    ping_interval: float | None = None
+    """Seconds of silence on a websocket after which its client is pinged; ``None`` for never.
+    Not on granian."""
+    ping_timeout: float = 20.0
+    """Seconds from such a ping until something must come, else the client counts as lost. Not
+    on hypercorn and granian."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

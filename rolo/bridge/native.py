@@ -73,8 +73,12 @@ class NativeSettings:
     """Bytes of an unread request body swallowed to keep a connection."""
     buffer: int = 64 * 1024
     """Bytes held unread, and unsent, each way, before the other side is made to wait."""
-    websocket_max_message: int = 16 * 1024 * 1024
+    websocket_max_message: int | None = 16 * 1024 * 1024
     """Bytes of one message, inflated; a larger one closes with 1009."""
+    websocket_ping_interval: float | None = None
+    """Of silence, after which the client is pinged; ``None`` for never."""
+    websocket_ping_timeout: float = 20.0
+    """From such a ping until something must come, else the client counts as lost."""
     websocket_close_timeout: float = 10.0
     """For the client to answer a close frame."""
     websocket_compression: bool = True
@@ -167,6 +171,8 @@ class Hub:
             settings.keep_alive_timeout or 4.0,
             settings.linger_timeout,
             settings.websocket_close_timeout,
+            settings.websocket_ping_interval or 4.0,
+            settings.websocket_ping_timeout,
         )
         self._timer = self.loop.call_later(max(0.01, min(1.0, shortest / 4)), self._tick)
 
@@ -374,6 +380,8 @@ class Connection(asyncio.BufferedProtocol):
         if self.deadline is not None and now >= self.deadline:
             self.deadline = None
             self._expired()
+        elif isinstance(self._consumer, NativeWebSocket):
+            self._consumer.look(now)
         elif self._reading_paused and self._has_left():
             # A transport that does not read does not see its client leave either.
             self._lose()

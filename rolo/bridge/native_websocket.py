@@ -11,7 +11,7 @@ import typing as t
 from rolo.bridge.downstream import Capabilities, RawHeaders, RequestHead
 from rolo.bridge.native_exchange import CAPABILITIES, REASONS, answer_head
 from rolo.bridge.websocket import is_key
-from rolo.bridge.websocket_end import WebSocketEnd
+from rolo.bridge.websocket_end import Liveness, WebSocketEnd
 from rolo.errors import BadRequest, ClientDisconnected, DownstreamError
 from rolo.proxy.http1 import Framing, ParsedRequest, encode_response_head
 from rolo.websocket.deflate import Deflate, accept_offer
@@ -79,6 +79,7 @@ class NativeWebSocket:
         "_early",
         "_end",
         "_handshake",
+        "_liveness",
         "_on_gone",
         "gone",
         "head",
@@ -94,6 +95,7 @@ class NativeWebSocket:
         self._connection = connection
         self._handshake: Handshake = handshake
         self._end: WebSocketEnd | None = None
+        self._liveness: Liveness | None = None
         self._answered = False
         self._early = b""
         self._on_gone: t.Callable[[], None] | None = None
@@ -220,6 +222,16 @@ class NativeWebSocket:
         """The server stops."""
         if self._end is not None:
             self._end.going_away()
+
+    def look(self, now: float) -> None:
+        """Ping a client that is silent for long, and give up one that does not answer."""
+        interval = self._connection.settings.websocket_ping_interval
+        if interval is None or self._end is None:
+            return
+        if self._liveness is None:
+            timeout = self._connection.settings.websocket_ping_timeout
+            self._liveness = Liveness(self._end, interval, timeout, now)
+        self._liveness.look(now)
 
     def expired(self) -> None:
         """The deadline of the connection is over."""

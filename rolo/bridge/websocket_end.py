@@ -309,3 +309,32 @@ class WebSocketEnd:
             self._channel.set_deadline(self._close_timeout)
         else:
             self.abort()
+
+
+class Liveness:
+    """Keeps one end alive, and knows whether it is: to be looked at every now and then.
+
+    :param interval: seconds of silence after which a ping is sent
+    :param timeout: seconds from a ping until something must come, else the end is dropped
+    """
+
+    __slots__ = ("_end", "_heard_at", "_interval", "_pinged_at", "_timeout")
+
+    def __init__(self, end: WebSocketEnd, interval: float, timeout: float, now: float) -> None:
+        self._end = end
+        self._interval = interval
+        self._timeout = timeout
+        self._heard_at = now
+        self._pinged_at: float | None = None
+
+    def look(self, now: float) -> None:
+        end = self._end
+        if end.heard:
+            end.heard = False
+            self._heard_at = now
+            self._pinged_at = None
+        elif self._pinged_at is not None:
+            if now - self._pinged_at >= self._timeout:
+                end.abort()
+        elif now - self._heard_at >= self._interval and end.ping():
+            self._pinged_at = now

@@ -9,7 +9,7 @@ import re
 import typing as t
 
 from rolo._version import __version__
-from rolo.cli.bounds import add_limits, add_tls
+from rolo.cli.bounds import add_limits, add_tls, add_websockets
 
 if t.TYPE_CHECKING:
     from rolo.proxy.headers import Network
@@ -98,6 +98,7 @@ def _add_forwarding(parser: argparse.ArgumentParser) -> None:
     )
     add_tls(parser)
     add_limits(parser)
+    add_websockets(parser, seconds)
 
 
 def _add_forwarded(parser: argparse.ArgumentParser) -> None:

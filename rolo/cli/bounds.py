@@ -9,6 +9,7 @@ import typing as t
 if t.TYPE_CHECKING:
     from rolo.bridge.limits import Limits
     from rolo.proxy.messages import PoolLimits, Tls
+    from rolo.proxy.upstream_websocket import WebSocketSettings
 
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
@@ -65,6 +66,66 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_websockets(parser: argparse.ArgumentParser, seconds: t.Callable[[str], t.Any]) -> None:
+    """Add what concerns open websockets; their handshakes are bounded like requests.
+
+    :param seconds: parses a number of seconds, or ``none``
+    """
+    group = parser.add_argument_group("websockets", "none of the timeouts above ends one")
+    for name, default, what in (
+        ("idle-timeout", "none", "without a message in either direction"),
+        ("ping-interval", "none", "of silence after which either side is sent a ping"),
+        ("ping-timeout", "20", "for the answer to a ping, else that side counts as lost"),
+        ("close-timeout", "10", "for the answer to a close"),
+    ):
+        may_be_none = default == "none"
+        or_none = ", or 'none'" if may_be_none else ""
+        group.add_argument(
+            f"--websocket-{name}",
+            type=seconds if may_be_none else _some(seconds),
+            default=default,
+            metavar="S",
+            help=f"seconds {what}{or_none} (default: {default})",
+        )
+    group.add_argument(
+        "--max-message",
+        type=size_or_none,
+        default="100m",
+        metavar="SIZE",
+        help="size of one message, inflated, else a close with 1009 (default: 100m)",
+    )
+    group.add_argument(
+        "--websocket-compression",
+        action="store_true",
+        help="offer permessage-deflate to the upstream; clients get it where the server has it",
+    )
+
+
+def _some(seconds: t.Callable[[str], t.Any]) -> t.Callable[[str], t.Any]:
+    def parse(text: str) -> t.Any:
+        value = seconds(text)
+        if value is None:
+            raise argparse.ArgumentTypeError("this cannot be 'none'")
+        return value
+
+    return parse
+
+
+def websockets_of(args: argparse.Namespace) -> WebSocketSettings:
+    """Return how ``args`` want websockets relayed."""
+    from rolo.proxy.upstream_websocket import WebSocketSettings
+
+    return WebSocketSettings(
+        idle_timeout=args.websocket_idle_timeout,
+        ping_interval=args.websocket_ping_interval,
+        ping_timeout=args.websocket_ping_timeout,
+        close_timeout=args.websocket_close_timeout,
+        max_message=args.max_message,
+        compression=args.websocket_compression,
+        buffer=args.buffer,
+    )
+
+
 def tls_of(args: argparse.Namespace) -> Tls:
     """Return how ``args`` want ``https`` upstreams verified.
 
@@ -97,6 +158,9 @@ def limits_of(args: argparse.Namespace) -> Limits:
         max_exchanges=args.max_exchanges,
         send_timeout=args.idle_timeout,
         buffer=args.buffer,
+        max_message=args.max_message,
+        ping_interval=args.websocket_ping_interval,
+        ping_timeout=args.websocket_ping_timeout,
     )
 
 

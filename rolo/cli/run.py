@@ -11,7 +11,7 @@ import typing as t
 
 from rolo._version import __version__
 from rolo.cli.access_log import AccessLog
-from rolo.cli.bounds import limits_of, pool_of, tls_of
+from rolo.cli.bounds import limits_of, pool_of, tls_of, websockets_of
 from rolo.cli.errors import CommandError
 from rolo.cli.logs import logging_to_the_terminal
 from rolo.cli.script import ScriptedHandler, load_script
@@ -168,6 +168,7 @@ def proxy_handler(
         timeouts=_timeouts(args),
         limits=pool_of(args),
         tls=tls_of(args),
+        websockets=websockets_of(args),
         proxy_status=PROXY_STATUS if args.proxy_status else None,
         forwarded=ForwardedPolicy(
             mode=args.forwarded,

@@ -14,7 +14,7 @@ import typing as t
 
 from rolo.bridge.downstream import WebSocketDownstream
 from rolo.bridge.portal import Home
-from rolo.bridge.websocket_end import WebSocketEnd
+from rolo.bridge.websocket_end import Liveness, WebSocketEnd
 from rolo.proxy.close import Side, passed_on
 from rolo.proxy.upstream_websocket import UpstreamWebSocket, WebSocketSettings
 from rolo.websocket.codes import GOING_AWAY, INTERNAL_ERROR, LOST
@@ -106,8 +106,7 @@ class Relay:
             await self._run(downstream)
             return
         patrol = self._home.resource(Patrol, lambda: Patrol(self._home))
-        ends = [self._upstream.end] if own is None else [self._upstream.end, own]
-        watch = Watch(self, ends, settings, self._home.loop.time())
+        watch = Watch(self, self._upstream.end, settings, self._home.loop.time())
         patrol.add(watch)
         try:
             await self._run(downstream)
@@ -255,21 +254,20 @@ class Patrol:
 
 
 class Watch:
-    """The timeouts of one relay.
-
-    :param ends: which of its legs can be pinged
-    """
+    """The timeouts of one relay. Its client is pinged by the server."""
 
     def __init__(
-        self, relay: Relay, ends: t.Sequence[WebSocketEnd], settings: WebSocketSettings, now: float
+        self, relay: Relay, upstream: WebSocketEnd, settings: WebSocketSettings, now: float
     ) -> None:
         self._relay = relay
         self._settings = settings
         self._moved_at = now
-        self._legs = [_Pinged(end, now) for end in ends if settings.ping_interval is not None]
+        self._liveness: Liveness | None = None
+        if settings.ping_interval is not None:
+            self._liveness = Liveness(upstream, settings.ping_interval, settings.ping_timeout, now)
         self._closing: asyncio.Task[None] | None = None
         waits = [settings.idle_timeout]
-        if self._legs:
+        if self._liveness is not None:
             waits += [settings.ping_interval, settings.ping_timeout]
         #: seconds from one look to the next, so that no timeout is late by more than a tenth
         self.tick = max(0.01, min(1.0, min(wait for wait in waits if wait is not None) / 10))
@@ -284,28 +282,5 @@ class Watch:
             self._closing = asyncio.get_running_loop().create_task(
                 relay.close(GOING_AWAY, "idle timeout")
             )
-        for leg in self._legs:
-            leg.look(now, self._settings)
-
-
-class _Pinged:
-    """One leg that is kept alive, and known to be."""
-
-    __slots__ = ("_end", "_heard_at", "_pinged_at")
-
-    def __init__(self, end: WebSocketEnd, now: float) -> None:
-        self._end = end
-        self._heard_at = now
-        self._pinged_at: float | None = None
-
-    def look(self, now: float, settings: WebSocketSettings) -> None:
-        end = self._end
-        if end.heard:
-            end.heard = False
-            self._heard_at = now
-            self._pinged_at = None
-        elif self._pinged_at is not None:
-            if now - self._pinged_at >= settings.ping_timeout:
-                end.abort()
-        elif now - self._heard_at >= (settings.ping_interval or 0) and end.ping():
-            self._pinged_at = now
+        if self._liveness is not None:
+            self._liveness.look(now)

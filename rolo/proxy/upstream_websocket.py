@@ -55,10 +55,10 @@ class WebSocketSettings:
     idle_timeout: float | None = None
     """Without a message in either direction; both legs are then closed with 1001."""
     ping_interval: float | None = None
-    """Of silence, after which a leg is sent a ping; ``None`` sends none. To clients only
-    where the server is ours; other servers have settings of their own."""
+    """Of silence, after which the origin is sent a ping; ``None`` sends none. Clients are
+    pinged by the server, see :class:`~rolo.bridge.limits.Limits`."""
     ping_timeout: float = 20.0
-    """From a ping of ours until something must come, else the leg counts as lost."""
+    """From a ping of ours until something must come, else the origin counts as lost."""
     close_timeout: float = 10.0
     """For the answer to a close frame."""
     max_message: int | None = 100 * 1024 * 1024

@@ -17,6 +17,7 @@ import hypercorn.asyncio
 from hypercorn.config import Config
 
 from rolo.bridge.downstream import Capabilities
+from rolo.bridge.limits import DEFAULT_LIMITS, Limits
 from rolo.serving.base import AsgiApp, LoopAdapter, Settings
 from rolo.serving.loop import Lifetime
 
@@ -59,11 +60,17 @@ class HypercornAdapter(LoopAdapter):
         # Here, not above: of an unknown version it could not even be imported.
         from rolo.serving._hypercorn import MendedServer
 
-        await MendedServer(app, _config(settings)).run(settings, lifetime)
+        await MendedServer(app, _config(app, settings)).run(settings, lifetime)
 
 
-def _config(settings: Settings) -> Config:
+def _config(app: AsgiApp, settings: Settings) -> Config:
     config = Config()
+    bridge = getattr(app, "bridge", None)
+    limits: Limits = DEFAULT_LIMITS if bridge is None else bridge.limits
+    config.websocket_max_message_size = (
+        sys.maxsize if limits.max_message is None else limits.max_message
+    )
+    config.websocket_ping_interval = limits.ping_interval
     config.errorlog = logging.getLogger("hypercorn.error")
     config.accesslog = logging.getLogger("hypercorn.access") if settings.access_log else None
     config.h11_pass_raw_headers = True
@@ -91,7 +98,7 @@ async def _run_plain(app: AsgiApp, settings: Settings, lifetime: Lifetime) -> No
         if scope["type"] != "lifespan":
             await app(scope, receive, send)
 
-    config = _config(settings)
+    config = _config(app, settings)
     config.bind = [f"fd://{os.dup(settings.sock.fileno())}"]
     if settings.tls is not None:
         config.certfile, config.keyfile = str(settings.tls.cert), str(settings.tls.key)

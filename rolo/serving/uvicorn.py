@@ -11,6 +11,7 @@ import asyncio
 import importlib.util
 import socket
 import struct
+import sys
 import typing as t
 
 from rolo.bridge.downstream import Capabilities
@@ -85,8 +86,9 @@ def _config(app: AsgiApp, settings: Settings, limits: Limits) -> uvicorn.Config:
         "proxy_headers": False,
         "timeout_keep_alive": KEEP_ALIVE,
         "backlog": 2048,
-        "ws_ping_interval": None,
-        "ws_ping_timeout": None,
+        "ws_max_size": sys.maxsize if limits.max_message is None else limits.max_message,
+        "ws_ping_interval": limits.ping_interval,
+        "ws_ping_timeout": limits.ping_timeout,
     }
     if settings.tls is not None:
         options["ssl_certfile"] = settings.tls.cert
