@@ -7,6 +7,7 @@ import queue
 import socket
 import typing as t
 
+import pytest
 from h2wire import H2Client as H2Client
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, RejectConnection, Request
