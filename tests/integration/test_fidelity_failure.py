@@ -320,14 +320,14 @@ def test_a_client_that_takes_nothing_of_its_answer_is_cut(proxy, origin, caplog)
         left.set()
 
     origin.script(script)
-    with Wire(proxy(origin.url, "--idle-timeout", "0.4").url) as wire:
+    with Wire(proxy(origin.url, "--idle-timeout", TIMEOUT).url) as wire:
         wire.request("GET", "/")
         assert wire.head().status == 200
         assert left.wait(5)
         with pytest.raises(Truncated):
             wire.read_exactly(100_000_000)
     (line,) = lines_about_the_upstream(caplog)
-    assert "downstream error in phase 'response body': the client took nothing for 0.4 s" in line
+    assert "downstream error in phase 'response body': the client took nothing for 0.2 s" in line
 
 
 # --- Proxy-Status -----------------------------------------------------------------------

@@ -169,7 +169,7 @@ def descriptors():
     ("server", "mode", "crowds"),
     [
         ("native", "loop", 5),
-        ("native", "threads", 5),
+        ("native", "threads", 2),
         ("uvicorn", "threads", 2),
         ("hypercorn", "loop", 2),
         ("granian", "loop", 2),
