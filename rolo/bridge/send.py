@@ -72,7 +72,7 @@ def take_apart(response: Response, environ: t.Callable[[], t.Any], method: str) 
         return Outcome(status, reason, headers, b"".join(body), None, None, close)
     if not hasattr(body, "__aiter__"):
         iterable = t.cast("t.Iterable[bytes]", body)
-        return Outcome(status, reason, headers, None, None, iterable, close)
+        return Outcome(status, reason, headers, None, None, iterable, close, body)
     read_whole = getattr(body, "read_whole_nowait", None)
     whole = read_whole() if read_whole is not None else None
     pulled = t.cast(PulledBody, body) if whole is None else None

@@ -520,6 +520,37 @@ def test_a_bomb_is_not_inflated_to_its_end(rewriting, origin):
     assert told.last().error.phase == "content coding"
 
 
+def test_a_coding_that_nobody_knows_is_a_502_with_a_hook_and_passes_without(rewriting, origin):
+    fields = [(b"Content-Encoding", b"exotic")]
+    origin.answer(body_answer(b"x", *fields), times=2)
+    assert fetch(rewriting(on_response=lambda context, response: None)).body == b"x"
+    assert fetch(rewriting(on_response_chunk=lambda context, chunk: chunk)).status == 502
+    assert origin.connections == 2
+
+
+@pytest.mark.parametrize("hooked", ["body too", "trailers only"])
+def test_trailers_are_edited(served_on, rewriting, origin, hooked):
+    if served_on[0] == "uvicorn":
+        pytest.skip("sends no trailers")
+    origin.answer(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"2\r\nok\r\n0\r\nX-Sum: 1\r\nX-Old: 2\r\n\r\n"
+    )
+
+    def edit(context, trailers):
+        trailers["X-Sum"] += "!"
+        trailers.remove("X-Old")
+
+    functions = {"on_trailers": edit}
+    if hooked == "body too":
+        functions["on_response_chunk"] = lambda context, chunk: iter([chunk])
+    with Wire(rewriting(**functions)) as wire:
+        wire.request("GET", "/", [("TE", "trailers"), ("Connection", "TE, close")])
+        rest = wire.read_rest().lower()
+    assert b"x-sum: 1!" in rest
+    assert b"x-old" not in rest
+
+
 # --- bodies of requests
 
 

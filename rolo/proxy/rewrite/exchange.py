@@ -179,12 +179,17 @@ class HookedExchange(HookedRun):
         here = read() if read is not None else None
         source = response.body if here is None else [here]
         pieces = pipeline(source, response.codings, stages)
-        is_small = here is not None or isinstance(response.body, WholeBody)
-        if is_small and response.prompt and not response.is_event_stream:
+        if here is not None and response.prompt and not self._must_stream(response):
             whole = pieces.take_whole()
             if whole is not None:
                 return None, whole
         return TransformedBody(pieces, response.body, self, self._edit_trailers), None
+
+    def _must_stream(self, response: ProxiedResponse) -> bool:
+        """Whether even a body that is here cannot be one step with its head: events may be
+        delayed, and trailers need chunks."""
+        has_trailers = bool(getattr(response.body, "trailers", None))
+        return response.is_event_stream or has_trailers or bool(self._phases["on_trailers"])
 
     def _tracked(self, body: t.Any) -> t.Any:
         """Return ``body``, watched if any hook wants to know of its end."""

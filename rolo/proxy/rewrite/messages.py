@@ -355,6 +355,13 @@ class WholeBody:
     def __iter__(self) -> t.Iterator[bytes]:
         return iter([self.data])
 
+    async def __aiter__(self) -> t.AsyncIterator[bytes]:
+        yield self.data
+
+    def read_whole_nowait(self) -> bytes:
+        """Return the whole body: it is here."""
+        return self.data
+
     @property
     def trailers(self) -> list[tuple[bytes, bytes]]:
         return getattr(self._source, "trailers", [])

@@ -1,0 +1,2 @@
+def on_response_chunk(context, chunk):
+    return chunk

@@ -1,0 +1,2 @@
+def on_response(context, response):
+    response.headers["X-Edge"] = "rolo"
