@@ -217,11 +217,29 @@ class Portal:
     async def run_in_greenlet(self, function: t.Callable[..., T], *args: t.Any) -> T:
         """Run ``function`` in a greenlet on the loop, awaiting what it hands to
         :meth:`call`. Errors of what is awaited are raised inside ``function``."""
+        return t.cast(T, await self._drive(*self._start(function, args)))
+
+    def start_in_greenlet(
+        self, function: t.Callable[..., T], *args: t.Any
+    ) -> T | t.Coroutine[t.Any, t.Any, T]:
+        """As :meth:`run_in_greenlet`, for functions that seldom wait and do not return
+        coroutines: return what ``function`` returns, or a coroutine to await it with if it
+        does wait. The loop's thread only."""
+        handler, awaited = self._start(function, args)
+        if handler.busy:
+            return self._drive(handler, awaited)
+        return t.cast(T, self._end(handler))
+
+    def _start(
+        self, function: t.Callable[..., t.Any], args: tuple[t.Any, ...]
+    ) -> tuple[HandlerGreenlet, t.Any]:
         handler = self.home.take_greenlet()
         # Share the context, as a plain call would, so that variables set by the handler
         # are seen by the coroutines it waits for.
         handler.gr_context = greenlet.getcurrent().gr_context
-        awaited = handler.switch(function, args)
+        return handler, handler.switch(function, args)
+
+    async def _drive(self, handler: HandlerGreenlet, awaited: t.Any) -> t.Any:
         while handler.busy:
             try:
                 value = await awaited
@@ -231,9 +249,12 @@ class Portal:
                 awaited = handler.throw(exc)
             else:
                 awaited = handler.switch(value)
+        return self._end(handler)
+
+    def _end(self, handler: HandlerGreenlet) -> t.Any:
         if not handler.dead:
             self.home.give_greenlet(handler)
-        return t.cast(T, handler.outcome())
+        return handler.outcome()
 
     def interrupt(self) -> None:
         """Tell whoever waits in this exchange, or will wait next, that the client left.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import typing as t
+import weakref
 from http import HTTPStatus
 
 from werkzeug.datastructures import Headers
@@ -58,15 +59,17 @@ class RequestContext:
 
 
 def remember_context(context: RequestContext) -> None:
-    """Let code that is given only the request of ``context`` find the context."""
-    vars(context.request)["gateway_context"] = context
+    """Let code that is given only the request of ``context`` find the context, as long as
+    the chain handles it."""
+    # A plain reference would make a circle of each request and its context.
+    vars(context.request)["gateway_context"] = weakref.ref(context)
 
 
 def context_of(request: t.Any) -> RequestContext | None:
     """Return the context of the chain that handles ``request``, ``None`` if nobody has
     remembered it."""
-    context: RequestContext | None = vars(request).get("gateway_context")
-    return context
+    reference: weakref.ref[RequestContext] | None = vars(request).get("gateway_context")
+    return None if reference is None else reference()
 
 
 RC = t.TypeVar("RC", bound=RequestContext)

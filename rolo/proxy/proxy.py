@@ -86,6 +86,7 @@ class Proxy(HttpClient):
             forwarded=forwarded,
             settings=websockets or DEFAULT_SETTINGS,
         )
+        self._below = _Below(self, None)
         self.use(hooks, **functions)
 
     def use(self, hooks: t.Iterable[Hooks] = (), **functions: t.Unpack[HookArguments]) -> None:
@@ -119,7 +120,8 @@ class Proxy(HttpClient):
             context = exchange_context(request)
             portal = portal_of(request)
             context.begin(self.upstream, forward_path, portal)
-            return HookedExchange(self.phases, _Below(self, headers), context, portal).run()
+            below = self._below if headers is None else _Below(self, headers)
+            return HookedExchange(self.phases, below, context, portal).run()
         outgoing = outgoing_request(
             request,
             self.upstream,
@@ -184,7 +186,7 @@ class _Below:
     def send(
         self, context: ProxyContext, outgoing: OutgoingRequest, on_interim: OnInterim | None
     ) -> UpstreamAnswer:
-        client, portal = self._proxy.client, portal_of(context.request)
+        client, portal = self._proxy.client, context.portal
         if isinstance(client, ForwardingClient):
             return client.send(outgoing, portal, on_interim)
         if outgoing.body is not None and not isinstance(outgoing.body, bytes):

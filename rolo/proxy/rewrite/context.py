@@ -152,6 +152,12 @@ class ProxyContext(RequestContext):
         self.__dict__["_path"] = path
 
     @property
+    def portal(self) -> Portal | None:
+        """How to wait for the event loop; ``None`` where there is none."""
+        portal: Portal | None = self.__dict__["_portal"]
+        return portal
+
+    @property
     def chosen_path(self) -> str | None:
         """The path if one was chosen; ``None`` forwards what came, byte for byte."""
         path: str | None = self.__dict__["_path"]

@@ -59,7 +59,7 @@ class HookedExchange(HookedRun):
             answered = self._ask("on_request")
             if answered is not None:
                 return self._answered(answered)
-        answer = self._connect(self._send)
+        answer = self._connect(self._send) if phases["on_connect_failed"] else self._send()
         if isinstance(answer, Response):
             return self._answered(answer)
         context.seconds_to_head = context.elapsed()
@@ -135,27 +135,29 @@ class HookedExchange(HookedRun):
 
     def _forwarded(self, response: ProxiedResponse) -> Response:
         """Return the answer as the hooks have left it."""
-        stages = list(response.stages)
-        if self._phases.see_body:
-            stages += self._body_stages(response)
-        body, whole = response.body, None
-        if response.plain is not None or stages:
-            response.fix_head()
-            if response.has_body:
-                body, whole = self._transformed(response, stages)
-        if whole is not None:
-            response.headers["Content-Length"] = str(len(whole))
-            body = WholeBody(whole, response.body)
-        if not response.has_body:
-            self._whole = True
+        phases, body = self._phases, response.body
+        if phases.see_body or response.stages or response.plain is not None:
+            body = self._rewritten(response)
+        if phases.watch_body:
+            self._whole = not response.has_body
+            body = self._tracked(body)
         return LazyResponse(
-            UpstreamAnswer(
-                response.status,
-                response.reason.encode("latin-1", "replace"),
-                response.headers.pairs,
-                self._tracked(body),
-            )
+            UpstreamAnswer(response.status, response.raw_reason, response.headers.pairs, body)
         )
+
+    def _rewritten(self, response: ProxiedResponse) -> t.Any:
+        """Return the body of an answer through all stages; its head is made right."""
+        stages = [*response.stages, *self._body_stages(response)]
+        if response.plain is None and not stages:
+            return response.body
+        response.fix_head()
+        if not response.has_body:
+            return response.body
+        body, whole = self._transformed(response, stages)
+        if whole is None:
+            return body
+        response.headers["Content-Length"] = str(len(whole))
+        return WholeBody(whole, response.body)
 
     def _body_stages(self, response: ProxiedResponse) -> list[Stage]:
         if response.status == 206:
@@ -192,12 +194,12 @@ class HookedExchange(HookedRun):
         return response.is_event_stream or has_trailers or bool(self._phases["on_trailers"])
 
     def _tracked(self, body: t.Any) -> t.Any:
-        """Return ``body``, watched if any hook wants to know of its end."""
+        """Return ``body``, watched to its end."""
         if isinstance(body, TransformedBody):
             return body
         if self._phases["on_trailers"] or not hasattr(body, "__aiter__"):
             return TransformedBody(body, body, self, self._edit_trailers)
-        return TrackedBody(body, self) if self._phases["on_finished"] else body
+        return TrackedBody(body, self)
 
     def _edit_trailers(self, trailers: RawHeaders) -> RawHeaders:
         fields = HeaderFields(list(trailers))

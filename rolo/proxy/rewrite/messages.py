@@ -280,17 +280,25 @@ class ProxiedResponse(_Body):
     """The upstream's answer on its way to the client, hop-by-hop fields gone."""
 
     status: int
-    reason: str
+    raw_reason: bytes
     body: t.Any
     """An iterable of the body's bytes, as they came, with ``close()``. To send another body,
     use :meth:`set_data`, or return a :class:`~rolo.Response` from the hook."""
 
     def __init__(self, answer: UpstreamAnswer, method: str) -> None:
-        self.status, reason, headers, self.body = answer
-        self.reason = reason.decode("latin-1")
+        self.status, self.raw_reason, headers, self.body = answer
         self.headers = HeaderFields(headers)
         self.has_body = method != "HEAD" and answer.status not in (204, 304)
         """False where no body follows the head, whatever the head says."""
+
+    @property
+    def reason(self) -> str:
+        """The reason phrase."""
+        return self.raw_reason.decode("latin-1")
+
+    @reason.setter
+    def reason(self, reason: str) -> None:
+        self.raw_reason = reason.encode("latin-1", "replace")
 
     def tap(self, function: t.Callable[[bytes], t.Any]) -> None:
         """Show the body to ``function`` as it comes from the upstream, piece by piece, coded

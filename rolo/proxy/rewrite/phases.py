@@ -34,6 +34,8 @@ class Phases(dict[str, tuple[Hook, ...]]):
         self.edit_request = bool(self["on_outgoing"] or self["on_request_chunk"])
         self.see_body = bool(self["on_response_chunk"] or self["on_event"])
         """Any answer's body may be transformed."""
+        self.watch_body = bool(self["on_finished"] or self["on_trailers"])
+        """The end of an answer's body is of interest."""
 
     def __bool__(self) -> bool:
         return any(self.values())

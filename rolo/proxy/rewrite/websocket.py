@@ -12,12 +12,13 @@ from rolo.bridge.downstream import WebSocketDownstream
 from rolo.bridge.portal import Portal
 from rolo.errors import ClientDisconnected
 from rolo.forwarded import LazyResponse, UpstreamAnswer
-from rolo.proxy.relay import Closed, Hook, Relay
+from rolo.proxy.relay import Closed, Relay
+from rolo.proxy.relay import Hook as RelayHook
 from rolo.proxy.rewrite.context import ProxyContext
 from rolo.proxy.rewrite.errors import HookError
 from rolo.proxy.rewrite.fields import HeaderFields
 from rolo.proxy.rewrite.messages import OutboundHandshake, ProxiedResponse
-from rolo.proxy.rewrite.phases import Phases
+from rolo.proxy.rewrite.phases import Hook, Phases
 from rolo.proxy.rewrite.relayed import Message, RelayedWebSocket
 from rolo.proxy.rewrite.running import HookedRun
 from rolo.proxy.rewrite.transform import call, several
@@ -59,8 +60,9 @@ class HookedWebSocket(HookedRun):
     ) -> None:
         super().__init__(phases, context, portal)
         self._forwarder = forwarder
+        self.context = context
+        self.loop_portal = portal
         self._request = request
-        self._loop_portal = portal
 
     def _answer(self) -> Response:
         answered = self._ask("on_request")
@@ -79,7 +81,7 @@ class HookedWebSocket(HookedRun):
         try:
             return self._accepted(upstream)
         except BaseException:
-            self._loop_portal.post(upstream.abort)
+            self.loop_portal.post(upstream.abort)
             raise
 
     def _open(self) -> UpstreamWebSocket | Response:
@@ -105,11 +107,12 @@ class HookedWebSocket(HookedRun):
             response.fix_head()
             response.headers["Content-Length"] = str(len(body))
         self._finish("complete", None)
-        reason = response.reason.encode("latin-1", "replace")
-        return LazyResponse(UpstreamAnswer(response.status, reason, response.headers.pairs, [body]))
+        return LazyResponse(
+            UpstreamAnswer(response.status, response.raw_reason, response.headers.pairs, [body])
+        )
 
     def _accepted(self, upstream: UpstreamWebSocket) -> Response:
-        context, portal = self._context, self._loop_portal
+        context, portal = self._context, self.loop_portal
         relay = Relay(upstream, portal.home, self._forwarder.settings)
         websocket = RelayedWebSocket(
             relay, portal, upstream.subprotocol, HeaderFields(list(upstream.headers))
@@ -133,32 +136,14 @@ class HookedWebSocket(HookedRun):
 
     def _message_hook(
         self, phase: str, send: t.Callable[[Message], t.Awaitable[None]]
-    ) -> Hook | None:
+    ) -> RelayHook | None:
         """Return what the relay asks about each message of one direction."""
         from_client = phase == "on_client_message"
         count = self._count(from_client) if self._phases["on_finished"] else None
         if not self._phases[phase]:
             return count
-        beside = Beside.of(self._loop_portal, threads=False) if not self._threads else None
-
-        async def hooked(message: Message) -> Message | None:
-            portal = self._loop_portal
-            runner = beside or Beside.of(portal, threads=True)
-            try:
-                messages = await runner.run(portal, self._changed, phase, message)
-            except HookError as exc:
-                await self._broken(exc)
-                return None
-            except (WebSocketError, ClientDisconnected):
-                return None  # the hook spoke to a leg that is closed
-            if count is not None:
-                for each in messages:
-                    count(each)
-            for each in messages[:-1]:
-                await send(each)
-            return messages[-1] if messages else None
-
-        return hooked
+        passing = _Passing(self, self._phases[phase], phase, send, count)
+        return passing.on_thread if self._threads else passing.in_greenlet
 
     def _count(self, from_client: bool) -> t.Callable[[Message], Message]:
         context = self._context
@@ -173,20 +158,8 @@ class HookedWebSocket(HookedRun):
 
         return count
 
-    def _changed(self, phase: str, message: Message) -> list[Message]:
-        """Return what the hooks make of one message."""
-        context = self._context
-        messages = [message]
-        for label, function in self._phases[phase]:
-            context.phase = phase
-            messages = [
-                new
-                for each in messages
-                for new in several(call(label, function, context, each), (str, bytes), each)
-            ]
-        return messages
-
-    async def _broken(self, error: HookError) -> None:
+    async def broken(self, error: HookError) -> None:
+        """A hook has raised: close both legs."""
         context = self._context
         context.error = error
         if context.websocket is not None:
@@ -196,8 +169,8 @@ class HookedWebSocket(HookedRun):
 
     def _closed(self, closed: Closed) -> None:
         """On the loop, when both legs are done."""
-        beside = Beside.of(self._loop_portal, threads=self._threads)
-        beside.start(self._loop_portal, self._end, closed)
+        beside = Beside.of(self.loop_portal, threads=self._threads)
+        beside.start(self.loop_portal, self._end, closed)
 
     def _end(self, closed: Closed) -> None:
         context = self._context
@@ -218,6 +191,79 @@ class HookedWebSocket(HookedRun):
         """The relay was never run, or was cut."""
         if not self._finished:
             self._finish("client gone" if self._context.client_gone else "aborted", error)
+
+
+class _Passing:
+    """The messages of one direction on their way through the hooks of one phase."""
+
+    def __init__(
+        self,
+        run: HookedWebSocket,
+        hooks: tuple[Hook, ...],
+        phase: str,
+        send: t.Callable[[Message], t.Awaitable[None]],
+        count: t.Callable[[Message], Message] | None,
+    ) -> None:
+        self._run = run
+        self._hooks = hooks
+        self._phase = phase
+        self._send = send
+        self._count = count
+        self._context = run.context
+        self._portal = run.loop_portal
+
+    def in_greenlet(self, message: Message) -> Message | t.Awaitable[Message | None] | None:
+        """Pass a message in ``loop`` mode; awaits nothing unless a hook does."""
+        try:
+            given = self._portal.start_in_greenlet(self._changed, message)
+        except HookError as exc:
+            return self._run.broken(exc)
+        except (WebSocketError, ClientDisconnected):
+            return None  # the hook spoke to a leg that is closed
+        if not isinstance(given, list):
+            return self._waited(given)
+        if len(given) == 1 and self._count is None:
+            return given[0]
+        return self._sent(given)
+
+    async def on_thread(self, message: Message) -> Message | None:
+        """Pass a message in ``threads`` mode."""
+        portal = self._portal
+        return await self._waited(
+            Beside.of(portal, threads=True).run(portal, self._changed, message)
+        )
+
+    async def _waited(self, given: t.Awaitable[list[Message]]) -> Message | None:
+        try:
+            messages = await given
+        except HookError as exc:
+            await self._run.broken(exc)
+            return None
+        except (WebSocketError, ClientDisconnected):
+            return None
+        return await self._sent(messages)
+
+    async def _sent(self, messages: list[Message]) -> Message | None:
+        """Send all but the last, which the relay sends itself."""
+        if self._count is not None:
+            for each in messages:
+                self._count(each)
+        for each in messages[:-1]:
+            await self._send(each)
+        return messages[-1] if messages else None
+
+    def _changed(self, message: Message) -> list[Message]:
+        """Return what the hooks make of one message."""
+        context = self._context
+        context.phase = self._phase
+        messages = [message]
+        for label, function in self._hooks:
+            messages = [
+                new
+                for each in messages
+                for new in several(call(label, function, context, each), (str, bytes), each)
+            ]
+        return messages
 
 
 class _Successor:
