@@ -2,6 +2,7 @@
 
 from rolo.client import HttpClient, SimpleRequestsClient
 from rolo.proxy.client import ForwardingClient
+from rolo.proxy.connect import ClientWebSocket, connect_websocket
 from rolo.proxy.handler import ProxyHandler
 from rolo.proxy.headers import ForwardedPolicy
 from rolo.proxy.messages import PoolLimits, Timeouts, Tls
@@ -16,6 +17,7 @@ from rolo.proxy.websocket_proxy import WebSocketProxy, relay_websocket
 from rolo.request import get_raw_path, restore_payload, set_environment_headers
 
 __all__ = [
+    "ClientWebSocket",
     "Event",
     "ForwardedPolicy",
     "ForwardingClient",
@@ -35,6 +37,7 @@ __all__ = [
     "Tls",
     "WebSocketProxy",
     "WebSocketSettings",
+    "connect_websocket",
     "event_stream",
     "forward",
     "get_raw_path",
