@@ -2,6 +2,7 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+JOBS ?= auto
 UPSTREAM ?=
 LISTEN ?= 127.0.0.1:8000
 
@@ -29,7 +30,7 @@ else
 endif
 
 test: install
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 format: install
 	$(BIN)/ruff check --fix-only --quiet rolo tests examples benchmarks
