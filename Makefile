@@ -6,10 +6,10 @@ JOBS ?= auto
 UPSTREAM ?=
 LISTEN ?= 127.0.0.1:8000
 
-.PHONY: help install run test format lint dist docs bench clean
+.PHONY: help install run test autobahn format lint dist docs bench clean
 
 help:
-	@echo "make install | run [UPSTREAM=URL] [LISTEN=HOST:PORT] | test | format | lint | dist | docs | bench | clean"
+	@echo "make install | run [UPSTREAM=URL] [LISTEN=HOST:PORT] | test | autobahn | format | lint | dist | docs | bench | clean"
 
 $(VENV)/.installed: pyproject.toml rolo/_version.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -32,6 +32,10 @@ endif
 test: install
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
+# Needs a Python 2.7 for the suite; says so and succeeds where there is none.
+autobahn: install
+	$(BIN)/python tests/autobahn.py $(ARGS)
+
 format: install
 	$(BIN)/ruff check --fix-only --quiet rolo tests examples benchmarks
 	$(BIN)/ruff format --quiet rolo tests examples benchmarks
@@ -51,6 +55,6 @@ bench: install
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist site benchmarks/.env benchmarks/results
+	rm -rf $(VENV) .autobahn build dist site benchmarks/.env benchmarks/results
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
