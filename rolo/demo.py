@@ -129,8 +129,8 @@ def local_router() -> Router[t.Any]:
     return router
 
 
-def curl_lines(url: str, origin: str) -> list[str]:
-    """Return commands to try against a proxy at ``url`` and the origin behind it."""
+def curl_lines(url: str) -> list[str]:
+    """Return commands to try against a proxy at ``url``."""
     handshake = " ".join(
         f"-H '{field}'"
         for field in (
@@ -146,7 +146,7 @@ def curl_lines(url: str, origin: str) -> list[str]:
         f"curl -o /dev/null {url}/download/1000000000",
         f"head -c 100000000 /dev/zero | curl -T - {url}/upload",
         f'curl --json \'{{"name": "tea", "price": 2.5}}\' {url}/local/price',
-        f"curl -i -N --http1.1 {handshake} {origin}/ws  (the origin itself)",
+        f"curl -i -N --http1.1 {handshake} {url}/ws",
     ]
 
 

@@ -95,7 +95,7 @@ def _demo(args: argparse.Namespace, signals: StopSignals) -> int:
                 args,
                 f"{_listening(sock)}, forwarding to the demo origin at {origin.url} "
                 f"({_how(args, server)}); try",
-                *(f"  {line}" for line in curl_lines(running.url, origin.url)),
+                *(f"  {line}" for line in curl_lines(running.url)),
             )
             return _run(running, signals, args)
 

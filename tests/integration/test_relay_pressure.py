@@ -160,9 +160,9 @@ def greenlets():
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
 def test_dying_clients_and_origins_leave_nothing(served_on):
-    """Two hundred deaths of each kind, eight at a time."""
+    """Eight at a time; on the native server five hundred of each kind."""
     name, mode = served_on
-    deaths = 200 if name == "native" else 50
+    deaths = 500 if name == "native" else 50
 
     def play(origin):
         origin.accept()

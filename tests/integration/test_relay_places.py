@@ -1,0 +1,95 @@
+"""Origins of relayed websockets in other places than plain TCP."""
+
+import contextlib
+import ssl
+
+import pytest
+import trustme
+from websocket_origin import Client, WebSocketOrigin
+
+from rolo.gateway import Gateway
+from rolo.proxy import ProxyHandler, Tls, relay_websocket
+from rolo.serving import serve
+
+NATIVE = {"server": "native", "mode": "loop"}
+
+
+class TlsOrigin(WebSocketOrigin):
+    def __init__(self, context):
+        self._context = context
+        super().__init__()
+
+    def _serve(self, connection):
+        with contextlib.suppress(OSError):
+            super()._serve(self._context.wrap_socket(connection, server_side=True))
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_an_origin_behind_tls(tmp_path, trusted):
+
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    tls = Tls(ca_file=str(tmp_path / "ca.pem")) if trusted else Tls()
+    with TlsOrigin(context) as origin:
+        port = origin.url.rpartition(":")[2]
+        handler = ProxyHandler(f"wss://localhost:{port}", tls=tls)
+        with (
+            contextlib.closing(handler),
+            serve(Gateway([handler]), **NATIVE) as server,
+            Client(server.url) as client,
+        ):
+            if not trusted:
+                assert client.answer().status == 502
+                return
+            client.open().text("x")
+            assert client.message() == "x"
+            client.close(4000, "bye")
+            assert client.frame().close == (4000, "bye")
+            assert client.rest() == b""
+
+
+def test_a_handler_hands_over_to_the_origin_it_chooses():
+    """Authentication, the choice, the edited handshake; hooks see the messages."""
+
+    def choose(chain, context, response):
+        request = context.request
+        if request.headers.get("Authorization") != "Bearer me":
+            chain.respond(401, "who are you?")
+            return
+        origin = one if request.path == "/one" else two
+        response.update_from(
+            relay_websocket(
+                request,
+                origin.url,
+                "/chosen",
+                headers={"X-User": "me", "Authorization": ""},
+                to_origin=lambda message: None if message == "drop" else message.upper(),
+                to_client=shout,
+                on_closed=ended.append,
+            )
+        )
+        chain.stop()
+
+    async def shout(message):
+        return f"{message}!"
+
+    ended = []
+    with (
+        WebSocketOrigin() as one,
+        WebSocketOrigin() as two,
+        serve(Gateway([choose]), **NATIVE) as server,
+    ):
+        with Client(server.url, "/one") as client:
+            assert client.answer().status == 401
+        for path, origin in (("/one", one), ("/two", two)):
+            with Client(server.url, path, [("Authorization", "Bearer me")]) as client:
+                client.open().text("drop")
+                client.text("hello")
+                assert client.message() == "HELLO!"
+                client.close(4001, "done")
+                client.rest()
+            assert origin.last.target == "/chosen"
+            assert origin.last.all("x-user") == ["me"]
+    assert [(end.by, end.code, end.reason) for end in ended] == [("client", 4001, "done")] * 2
