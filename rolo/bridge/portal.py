@@ -217,27 +217,27 @@ class Portal:
     async def run_in_greenlet(self, function: t.Callable[..., T], *args: t.Any) -> T:
         """Run ``function`` in a greenlet on the loop, awaiting what it hands to
         :meth:`call`. Errors of what is awaited are raised inside ``function``."""
-        return t.cast(T, await self._drive(*self._start(function, args)))
-
-    def start_in_greenlet(
-        self, function: t.Callable[..., T], *args: t.Any
-    ) -> T | t.Coroutine[t.Any, t.Any, T]:
-        """As :meth:`run_in_greenlet`, for functions that seldom wait and do not return
-        coroutines: return what ``function`` returns, or a coroutine to await it with if it
-        does wait. The loop's thread only."""
-        handler, awaited = self._start(function, args)
-        if handler.busy:
-            return self._drive(handler, awaited)
-        return t.cast(T, self._end(handler))
-
-    def _start(
-        self, function: t.Callable[..., t.Any], args: tuple[t.Any, ...]
-    ) -> tuple[HandlerGreenlet, t.Any]:
         handler = self.home.take_greenlet()
         # Share the context, as a plain call would, so that variables set by the handler
         # are seen by the coroutines it waits for.
         handler.gr_context = greenlet.getcurrent().gr_context
-        return handler, handler.switch(function, args)
+        return t.cast(T, await self._drive(handler, handler.switch(function, args)))
+
+    def start_in_greenlet(
+        self, context: contextvars.Context, function: t.Callable[..., T], *args: t.Any
+    ) -> T | t.Coroutine[t.Any, t.Any, T]:
+        """As :meth:`run_in_greenlet`, for functions that seldom wait and do not return
+        coroutines: return what ``function`` returns, or a coroutine to await it with if it
+        does wait. The loop's thread only.
+
+        :param context: in which ``function`` runs
+        """
+        handler = self.home.take_greenlet()
+        handler.gr_context = context
+        awaited = handler.switch(function, args)
+        if handler.busy:
+            return self._drive(handler, awaited)
+        return t.cast(T, self._end(handler))
 
     async def _drive(self, handler: HandlerGreenlet, awaited: t.Any) -> t.Any:
         while handler.busy:

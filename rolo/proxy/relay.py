@@ -27,7 +27,7 @@ from rolo.websocket.errors import (
 LOG = logging.getLogger(__name__)
 
 Message = str | bytes
-Hook = t.Callable[[Message], t.Awaitable[Message | None] | Message | None]
+Hook = t.Callable[[Message], t.Coroutine[t.Any, t.Any, Message | None] | Message | None]
 """Gets each message of one direction, on the loop, before it is sent on; what it returns
 is sent instead, ``None`` drops it. Awaiting in it holds that direction back."""
 
@@ -58,6 +58,7 @@ class Relay:
     __slots__ = (
         "_closing",
         "_downstream",
+        "_given",
         "_home",
         "_settings",
         "_upstream",
@@ -90,6 +91,8 @@ class Relay:
         self.moved = False
         """Set with each message; for the patrol to reset."""
         self._closing = False
+        self._given: dict[str, t.Coroutine[t.Any, t.Any, Message | None]] = {}
+        """What a hook that waits will give for the message that is delivered next."""
 
     async def run(self, downstream: WebSocketDownstream) -> None:
         """Relay until both legs are closed.
@@ -132,6 +135,8 @@ class Relay:
         finally:
             for leg in legs:
                 leg.cancel()
+            for given in self._given.values():
+                given.close()
             upstream.end.close_nowait(GOING_AWAY, "")
             if self.on_closed is not None:
                 self.on_closed(self.closed or Closed("client", LOST, ""))
@@ -168,8 +173,18 @@ class Relay:
         ours that spares most messages the turn through :meth:`_carry`."""
 
         def tap(message: Message) -> bool:
-            if not sink.ready or self._closing or getattr(self, hook) is not None:
+            if not sink.ready or self._closing:
                 return False
+            asked = getattr(self, hook)
+            if asked is not None:
+                given = asked(message)
+                if given is None:
+                    return True
+                if not isinstance(given, str | bytes):
+                    # It waits: the task of this direction has to wait with it.
+                    self._given[hook] = given
+                    return False
+                message = given
             self.moved = True
             sink.send_nowait(message)
             return True
@@ -181,13 +196,14 @@ class Relay:
         the same way. If ``sink`` ends first, what ``source`` still sends is discarded; the
         other direction tells it of the end."""
         receive, send = source.receive, sink.send
+        direction = "to_origin" if side == "client" else "to_client"
         try:
             while True:
                 message = await receive()
                 self.moved = True
                 hook = self.to_origin if side == "client" else self.to_client
                 if hook is not None:
-                    given = hook(message)
+                    given = self._given.pop(direction, None) or hook(message)
                     message = await given if inspect.isawaitable(given) else given
                     if message is None:
                         continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import typing as t
 
 from werkzeug.datastructures import Headers
@@ -211,11 +212,15 @@ class _Passing:
         self._count = count
         self._context = run.context
         self._portal = run.loop_portal
+        # Messages may come in a callback of the connection, which knows nothing of handlers.
+        self._variables = contextvars.copy_context()
 
-    def in_greenlet(self, message: Message) -> Message | t.Awaitable[Message | None] | None:
+    def in_greenlet(
+        self, message: Message
+    ) -> Message | t.Coroutine[t.Any, t.Any, Message | None] | None:
         """Pass a message in ``loop`` mode; awaits nothing unless a hook does."""
         try:
-            given = self._portal.start_in_greenlet(self._changed, message)
+            given = self._portal.start_in_greenlet(self._variables, self._changed, message)
         except HookError as exc:
             return self._run.broken(exc)
         except (WebSocketError, ClientDisconnected):
