@@ -165,15 +165,17 @@ def test_unknown_scopes_are_refused():
 
 
 def test_close_leaves_no_thread():
+    before = set(threading.enumerate())
     app = AsgiGateway(Gateway([echo_body]), threads=3)
 
     async def main():
         await asyncio.gather(*(app(http_scope(), (c := Call()).receive, c.send) for _ in range(9)))
 
     asyncio.run(main())
-    assert [t for t in threading.enumerate() if t.name.startswith("rolo-worker")]
+    started = set(threading.enumerate()) - before
+    assert {thread.name for thread in started} <= {f"rolo-worker-{n}" for n in range(3)}
     app.close()
-    assert not [t for t in threading.enumerate() if t.name.startswith("rolo-")]
+    assert not [thread for thread in started if thread.is_alive()]
 
 
 def test_the_pool_is_bounded_and_its_queue_visible():
