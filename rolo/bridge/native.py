@@ -73,7 +73,7 @@ class NativeSettings:
     """Bytes of an unread request body swallowed to keep a connection."""
     buffer: int = 64 * 1024
     """Bytes held unread, and unsent, each way, before the other side is made to wait."""
-    websocket_max_message: int | None = 16 * 1024 * 1024
+    websocket_max_message: int | None = 100 * 1024 * 1024
     """Bytes of one message, inflated; a larger one closes with 1009."""
     websocket_ping_interval: float | None = None
     """Of silence, after which the client is pinged; ``None`` for never."""
