@@ -1,5 +1,6 @@
 """Every command and snippet of the README does what the README says."""
 
+import contextlib
 import pathlib
 import re
 import subprocess
@@ -32,7 +33,14 @@ def origin():
 
 
 def test_each_snippet_is_run_by_a_test_below():
-    marks = ["Greeting", "Branded", "serve_asgi_gateway", "make run", "rolo proxy"]
+    marks = [
+        "Greeting",
+        "on_response",
+        "serve_asgi_gateway",
+        "make run",
+        "rolo proxy http",
+        "--script",
+    ]
     assert len(SNIPPETS) == len(marks)
     for mark in marks:
         assert any(mark in text for _, text in SNIPPETS)
@@ -51,17 +59,16 @@ def test_linked_files_exist():
             assert (ROOT / link).exists(), f"{name} links to {link}"
 
 
-def test_the_proxy_command_forwards(origin):
-    command = snippet("rolo proxy", "sh").strip()
+@contextlib.contextmanager
+def running(command, origin, cwd=None):
+    """Run a command of the README in front of ``origin``, on a free port; yields its URL."""
     command = command.replace("http://localhost:8080", origin.url).replace(":8000", ":0")
     process = subprocess.Popen(
-        [sys.executable, "-m", *command.split()], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", *command.split()], stdout=subprocess.PIPE, text=True, cwd=cwd
     )
     try:
         line = process.stdout.readline()
-        url = re.search(r"http://127\.0\.0\.1:\d+", line).group()
-        assert fetch(url, "/x").body == b"ok"
-        assert origin.last.target == "/x"
+        yield re.search(r"http://127\.0\.0\.1:\d+", line).group()
     finally:
         process.terminate()
         process.wait(15)
@@ -69,21 +76,34 @@ def test_the_proxy_command_forwards(origin):
     assert process.returncode == 0
 
 
+def test_the_proxy_command_forwards(origin):
+    with running(snippet("rolo proxy http", "sh"), origin) as url:
+        assert fetch(url, "/x").body == b"ok"
+    assert origin.last.target == "/x"
+
+
+def test_the_script_command_rewrites(origin, tmp_path):
+    function = snippet("on_response").partition("def ")[2].partition("\n\n")[0]
+    (tmp_path / "brand.py").write_text(f"def {function}\n")
+    with running(snippet("--script", "sh"), origin, tmp_path) as url:
+        assert fetch(url).all("x-edge") == ["acme"]
+
+
 def test_the_first_proxy(origin, monkeypatch):
     code = snippet("Greeting").replace("http://localhost:8080", origin.url)
-    running, started = [], threading.Event()
+    servers, started = [], threading.Event()
 
     def serve_on_a_free_port(gateway, port):
-        running.append(serve(gateway, port=0))
+        servers.append(serve(gateway, port=0))
         started.set()
-        return running[0]
+        return servers[0]
 
     monkeypatch.setattr("rolo.serving.serve", serve_on_a_free_port)
     names = {}
     thread = threading.Thread(target=exec, args=(code, names))
     thread.start()
     assert started.wait(10)
-    url = running[0].url
+    url = servers[0].url
     try:
         json = [("Content-Type", "application/json")]
         greeted = fetch(url, "/greet", "POST", json, b'{"name": "Ada"}')
@@ -93,20 +113,18 @@ def test_the_first_proxy(origin, monkeypatch):
         assert b"name" in refused.body
         assert fetch(url, "/other").body == b"ok"
     finally:
-        running[0].shutdown()
+        servers[0].shutdown()
         thread.join(10)
     assert not thread.is_alive()
 
 
 def test_the_first_rewrite(origin):
     names = {}
-    exec(snippet("Branded"), names)
-    handler = names["Branded"](origin.url)
-    with serve(Gateway([handler])) as server:
+    exec(snippet("on_response").replace("http://localhost:8080", origin.url), names)
+    with serve(Gateway([names["handler"]])) as server:
         answer = fetch(server.url)
-    handler.close()
-    assert origin.last.all("x-tenant") == ["acme"]
-    assert answer.all("server") == ["acme-edge"]
+    names["handler"].close()
+    assert answer.all("x-edge") == ["acme"]
     assert answer.body == b"ok"
 
 
