@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import weakref
 
 from rolo.bridge.portal import Home, Portal
@@ -74,7 +75,7 @@ class _Place:
     def __init__(self, client: WebSocketClient) -> None:
         self._client = client
         self._dialer = Dialer(client.tls)
-        self._live: set[UpstreamConnection] = set()
+        self._live = _Live()
 
     async def open(self, handshake: Handshake) -> UpstreamWebSocket:
         client = self._client
@@ -97,7 +98,24 @@ class _Place:
         self._dialer.close()
 
     async def _wait_until_gone(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
-        while self._live and loop.time() < deadline:
-            await asyncio.sleep(0.005)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._live.empty.wait()
+
+
+class _Live(set[UpstreamConnection]):
+    """Open connections; ``empty`` is set while there are none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.empty = asyncio.Event()
+        self.empty.set()
+
+    def add(self, connection: UpstreamConnection) -> None:
+        super().add(connection)
+        self.empty.clear()
+
+    def discard(self, connection: object) -> None:
+        super().discard(connection)
+        if not self:
+            self.empty.set()
