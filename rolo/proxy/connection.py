@@ -7,7 +7,7 @@ import contextlib
 import socket
 import typing as t
 
-READ_SIZE = 64 * 1024
+READ_SIZE = 112 * 1024
 """Bytes read from a socket at once, at most."""
 _LINGER = 5.0
 

@@ -56,6 +56,8 @@ class Settings:
     timeouts: Timeouts
     limits: PoolLimits
     head_limits: HeadLimits
+    room: int
+    """Bytes of a body that may wait for their reader while the next read is still on."""
 
 
 def is_idempotent(method: str) -> bool:
@@ -311,7 +313,7 @@ class Exchange:
         pieces = decoder.feed(data)
         if pieces:
             body.push(pieces)
-            if body.buffered > self._settings.limits.max_buffer:
+            if body.buffered > self._settings.room:
                 self._connection.pause_reading()
         if decoder.done:
             self._body_complete(decoder.trailers, reusable=not decoder.leftover)

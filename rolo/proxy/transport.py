@@ -32,6 +32,7 @@ if t.TYPE_CHECKING:
 
 __all__ = ["LoopTransport", "OriginStats", "UpstreamBody", "UpstreamResponse"]
 
+_ON_TOP = 64 * 1024
 _RETRY_REASON = "a reused connection ended before the answer began"
 
 
@@ -58,7 +59,7 @@ class LoopTransport:
     Lives on the event loop that first calls :meth:`send`, and only there.
 
     :param limits: bounds per origin and per exchange. Of each response body at most
-        ``max_buffer`` bytes and one read of 64 KiB are held.
+        ``max_buffer`` bytes and 64 KiB are held.
     """
 
     def __init__(
@@ -69,15 +70,21 @@ class LoopTransport:
         tls: Tls | None = None,
     ) -> None:
         timeouts, limits = timeouts or Timeouts(), limits or PoolLimits()
+        bound = limits.max_buffer + _ON_TOP
+        # Few large reads cost less than many; small events need not pause the reading.
+        read_size = min(READ_SIZE, bound - bound // 8)
         self._settings = Settings(
-            timeouts, limits, HeadLimits(max_head=limits.max_head, max_fields=limits.max_fields)
+            timeouts,
+            limits,
+            HeadLimits(max_head=limits.max_head, max_fields=limits.max_fields),
+            bound - read_size,
         )
         self._total = timeouts.total
         self._dialer = Dialer(tls)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._pool: Pool | None = None
-        self._read_buffer = bytearray(READ_SIZE)
+        self._read_buffer = bytearray(read_size)
         bounds = (timeouts.response, timeouts.idle, timeouts.total)
         self._patrol = min((bound for bound in bounds if bound is not None), default=None)
         self._closed = False
