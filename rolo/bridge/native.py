@@ -47,6 +47,8 @@ from rolo.proxy.target import split_target
 
 LOG = logging.getLogger(__name__)
 
+WEBSOCKET_READ_SIZE = 256 * 1024
+"""The same for websockets: a message of 64 KiB, headers and all, should come at once."""
 READ_SIZE = 64 * 1024
 """Bytes read from a socket at once, at most; asyncio would read four times as much."""
 
@@ -111,7 +113,9 @@ class Hub:
         self.loop = asyncio.get_running_loop()
         self.connections: set[Connection] = set()
         self.draining = False
-        self.read_buffer = memoryview(bytearray(READ_SIZE))
+        # Pages of it that are never read into cost nothing.
+        self.wide_buffer = memoryview(bytearray(WEBSOCKET_READ_SIZE))
+        self.read_buffer = self.wide_buffer[:READ_SIZE]
         self.access = logging.getLogger(f"{__name__}.access") if self.settings.access_log else None
         self._empty: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -228,11 +232,16 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         # One for all: what is read is copied out before the next read begins.
+        if type(self._consumer) is NativeWebSocket:
+            return self.hub.wide_buffer
         return self.hub.read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        data = bytes(self.hub.read_buffer[:nbytes])
         consumer = self._consumer
+        if type(consumer) is NativeWebSocket:
+            consumer.feed(self.hub.wide_buffer[:nbytes])
+            return
+        data = bytes(self.hub.read_buffer[:nbytes])
         if consumer is not None:
             consumer.feed(data)
             return

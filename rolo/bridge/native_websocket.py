@@ -199,8 +199,8 @@ class NativeWebSocket:
 
     # --- what the connection tells --------------------------------------------------------
 
-    def feed(self, data: bytes) -> None:
-        """Take bytes from the connection."""
+    def feed(self, data: bytes | memoryview) -> None:
+        """Take bytes from the connection; of a memoryview nothing is kept."""
         if self._end is not None:
             self._end.feed(data)
             return

@@ -203,8 +203,8 @@ class WebSocketEnd:
 
     # --- frames coming in -----------------------------------------------------------------
 
-    def feed(self, data: bytes) -> None:
-        """Take bytes from the connection."""
+    def feed(self, data: bytes | memoryview) -> None:
+        """Take bytes from the connection; of a memoryview nothing is kept."""
         self.heard = True
         if self._deaf:
             return

@@ -41,6 +41,8 @@ from rolo.websocket.errors import WebSocketError
 # RFC 6455 section 1.3
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _LINGER = 5.0
+READ_SIZE = 256 * 1024
+"""Bytes read at once, at most: a message of 64 KiB, headers and all, should come at once."""
 # Made anew on each leg (RFC 6455 section 4), or of one leg only.
 _HANDSHAKE_FIELDS = frozenset(
     b"sec-websocket-key sec-websocket-accept sec-websocket-version sec-websocket-extensions "
@@ -126,10 +128,19 @@ class UpstreamWebSocket:
         self.end.abort()
 
 
+class Place:
+    """What the websockets of one loop share."""
+
+    def __init__(self) -> None:
+        self.live: set[UpstreamConnection] = set()
+        """All connections that exist."""
+        self.read_buffer = memoryview(bytearray(READ_SIZE))
+
+
 async def open_websocket(
     dialer: Dialer,
     handshake: Handshake,
-    live: set[UpstreamConnection],
+    place: Place,
     *,
     timeouts: Timeouts,
     limits: PoolLimits,
@@ -137,7 +148,6 @@ async def open_websocket(
 ) -> UpstreamWebSocket:
     """Dial and shake hands. To cancel this call closes the connection.
 
-    :param live: holds the connection for as long as it exists
     :raises HandshakeRefused: the origin answered with something else than 101
     :raises BadRequest: the handshake cannot be written as one well-formed head
     :raises ConnectError: and its kin: no connection
@@ -147,7 +157,7 @@ async def open_websocket(
     """
     key = base64.b64encode(os.urandom(16))
     head = _encode(handshake, key, settings)
-    connection = await _dial(dialer, handshake.origin, timeouts.connect, settings.buffer, live)
+    connection = await _dial(dialer, handshake.origin, timeouts.connect, settings.buffer, place)
     try:
         connection.write(head)
         parsed = await _answer(connection, timeouts.response, limits)
@@ -193,12 +203,12 @@ async def _dial(
     origin: Origin,
     limit: float | None,
     buffer: int,
-    live: set[UpstreamConnection],
+    place: Place,
 ) -> UpstreamConnection:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(limit):
-            return await dialer.dial(origin, lambda: UpstreamConnection(loop, buffer, live))
+            return await dialer.dial(origin, lambda: UpstreamConnection(loop, buffer, place))
     except TimeoutError as exc:
         raise ConnectTimeout(f"no connection within {limit:g} s", target=str(origin)) from exc
 
@@ -283,7 +293,7 @@ def _agreed(
     return chosen or None, deflate
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection(asyncio.BufferedProtocol):
     """The socket below: read by hand during the handshake, by a websocket's end after it."""
 
     __slots__ = (
@@ -298,16 +308,16 @@ class UpstreamConnection(asyncio.Protocol):
         "_reading_paused",
         "_timer",
         "_transport",
+        "_view",
         "_waiter",
         "writing_paused",
     )
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, high: int, live: set[UpstreamConnection]
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, high: int, place: Place) -> None:
         self._loop = loop
         self._high = high
-        self._live = live
+        self._view = place.read_buffer
+        self._live = place.live
         self._transport: asyncio.Transport | None = None
         self._early = b""
         self._ended = False
@@ -381,7 +391,12 @@ class UpstreamConnection(asyncio.Protocol):
         self._live.add(self)
         self._transport.set_write_buffer_limits(high=self._high)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        # One for all: what is read is copied out before the next read begins.
+        return self._view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = self._view[:nbytes]
         if self._end is not None:
             self._end.feed(data)
             return

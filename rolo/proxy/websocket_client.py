@@ -12,6 +12,7 @@ from rolo.proxy.messages import PoolLimits, Timeouts, Tls
 from rolo.proxy.upstream_websocket import (
     DEFAULT_SETTINGS,
     Handshake,
+    Place,
     UpstreamConnection,
     UpstreamWebSocket,
     WebSocketSettings,
@@ -69,30 +70,31 @@ class WebSocketClient:
         return _Place(self)
 
 
-class _Place:
+class _Place(Place):
     """What a client has on one loop."""
 
     def __init__(self, client: WebSocketClient) -> None:
+        super().__init__()
         self._client = client
         self._dialer = Dialer(client.tls)
-        self._live = _Live()
+        self.live: _Live = _Live()
 
     async def open(self, handshake: Handshake) -> UpstreamWebSocket:
         client = self._client
         return await open_websocket(
             self._dialer,
             handshake,
-            self._live,
+            self,
             timeouts=client.timeouts,
             limits=client.limits,
             settings=client.settings,
         )
 
     async def close(self) -> None:
-        for connection in list(self._live):
+        for connection in list(self.live):
             connection.leave()
         await self._wait_until_gone(_LEAVE_TIMEOUT)
-        for connection in list(self._live):
+        for connection in list(self.live):
             connection.abort()
         await self._wait_until_gone(_LEAVE_TIMEOUT)
         self._dialer.close()
@@ -100,7 +102,7 @@ class _Place:
     async def _wait_until_gone(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._live.empty.wait()
+                await self.live.empty.wait()
 
 
 class _Live(set[UpstreamConnection]):

@@ -61,6 +61,9 @@ class Failure(Exception):
         self.reason = reason
 
 
+Source = bytes | bytearray | memoryview
+
+
 class FrameReader:
     """Takes bytes, gives messages and control frames.
 
@@ -101,15 +104,15 @@ class FrameReader:
         self.failure: Failure | None = None
         """Set once the other side has broken the protocol; nothing is read after that."""
 
-    def feed(self, data: bytes) -> list[Event]:
+    def feed(self, data: bytes | memoryview) -> list[Event]:
         """Return what ``data`` completes. What came before a violation is returned still;
-        look at :attr:`failure` afterwards."""
+        look at :attr:`failure` afterwards. Of a memoryview nothing is kept."""
         buffer = self._buffer
         if buffer is not None:
             buffer += data
             if len(buffer) < self._needed:
                 return []
-            source: bytes | bytearray = buffer
+            source: Source = buffer
         else:
             source = data
         events: list[Event] = []
@@ -128,7 +131,7 @@ class FrameReader:
             self._buffer = buffer[position:]
         return events
 
-    def _read(self, source: bytes | bytearray, events: list[Event]) -> int:
+    def _read(self, source: Source, events: list[Event]) -> int:
         """Read whole frames into ``events``; return where the first incomplete one begins."""
         position, available = 0, len(source)
         client = self._client
@@ -178,7 +181,7 @@ class FrameReader:
                         return available  # RFC 6455 section 1.4: nothing after it counts
             position = end
 
-    def _payload(self, source: bytes | bytearray, start: int, end: int) -> bytes:
+    def _payload(self, source: Source, start: int, end: int) -> bytes:
         if self._client:
             return bytes(memoryview(source)[start:end])
         key = bytes(source[start - 4 : start])
