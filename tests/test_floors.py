@@ -30,6 +30,8 @@ FLOORS = [
             "rolo.proxy.rewrite.codings",
             "rolo.asgi.environ",
             "rolo.bridge.downstream",
+            "rolo.bridge.flow",
+            "rolo.bridge.readbuffer",
             "rolo.bridge.environ",
             "rolo.websocket.codes",
             "rolo.websocket.errors",

@@ -11,6 +11,7 @@ import typing as t
 from rolo.asgi.environ import Scope, head_from_scope
 from rolo.bridge.admission import admit
 from rolo.bridge.downstream import Capabilities, RawHeaders, RequestHead
+from rolo.bridge.flow import Outlet, pour_read
 from rolo.errors import ClientDisconnected, DownstreamError
 from rolo.proxy.http1 import Framing, list_items
 from rolo.websocket.errors import WebSocketDisconnectedError, WebSocketProtocolError
@@ -147,6 +148,8 @@ class AsgiHttpDownstream(_Watched):
         "request_trailers",
     )
 
+    outlet: Outlet | None = None
+
     def __init__(
         self,
         scope: Scope,
@@ -232,6 +235,9 @@ class AsgiHttpDownstream(_Watched):
             self.body_ended = not event.get("more_body", False)
             if piece := event.get("body", b""):
                 return bytes(piece)
+
+    async def pour_body(self, outlet: Outlet) -> None:
+        await pour_read(self, outlet)
 
     def _take_spooled(self) -> bytes:
         assert self._spool is not None

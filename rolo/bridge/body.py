@@ -12,6 +12,7 @@ import tempfile
 import typing as t
 
 from rolo.bridge.downstream import HttpDownstream, RawHeaders
+from rolo.bridge.flow import Outlet
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
 from rolo.bridge.portal import Portal
 from rolo.errors import RoloError
@@ -114,13 +115,32 @@ class RequestBody:
             return b""
         return await self._pull()
 
+    async def pour(self, outlet: Outlet) -> None:
+        """Hand all of this to ``outlet`` as it comes, and return at the end.
+
+        :raises: as :meth:`receive_body`, and whatever ``outlet`` raises
+        """
+        while self._replayed < self._read or self._ahead:
+            if not outlet.write(await self.receive_body()):
+                await outlet.drained()
+        if not self._ended:
+            await self.downstream.pour_body(_Counted(self, outlet))
+            self._ended = True
+
     async def _pull(self) -> bytes:
         """Return the next piece from the client."""
         piece = await self.downstream.receive_body()
         self._ended = not piece
+        self.count(piece)
+        return piece
+
+    def count(self, piece: bytes) -> None:
+        """Count a piece that the client sent.
+
+        :raises ContentTooLarge: the body is longer than the limit
+        """
         self._size += len(piece)
         self._limits.check_body(self._size)
-        return piece
 
     def whole_nowait(self) -> bytes | None:
         """Return the whole body, without using it up, if all of it is here already and no
@@ -183,6 +203,21 @@ class RequestBody:
                 "which can therefore not be forwarded"
             )
         return self._record
+
+
+class _Counted:
+    """An outlet for a body whose length is limited."""
+
+    __slots__ = ("_body", "_outlet", "drained")
+
+    def __init__(self, body: RequestBody, outlet: Outlet) -> None:
+        self._body = body
+        self._outlet = outlet
+        self.drained = outlet.drained
+
+    def write(self, piece: bytes) -> bool:
+        self._body.count(piece)
+        return self._outlet.write(piece)
 
 
 class RequestStream(io.RawIOBase):

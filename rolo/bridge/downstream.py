@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from rolo.bridge.flow import Outlet
 from rolo.errors import DownstreamError
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -74,6 +75,9 @@ class HttpDownstream(t.Protocol):
     capabilities: Capabilities
     gone: bool
     """True once the client is known to have left."""
+    outlet: Outlet | None
+    """Where pieces of the answer's body can be written without waiting, after its head;
+    ``None`` where the server takes each by a call that waits."""
     fault: DownstreamError | None
     """Why the request must be refused, though the server below let it through."""
 
@@ -90,6 +94,12 @@ class HttpDownstream(t.Protocol):
 
         :raises ClientDisconnected: the client left before the end of the body
         :raises BadRequest: the body's framing is broken
+        """
+
+    async def pour_body(self, outlet: Outlet) -> None:
+        """Hand the rest of the request body to ``outlet`` as it comes; return at its end.
+
+        :raises: as ``receive_body``, and whatever ``outlet`` raises
         """
 
     def watch_gone(self, callback: t.Callable[[], None]) -> None:

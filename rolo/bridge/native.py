@@ -25,6 +25,7 @@ from rolo.bridge.downstream import (
 )
 from rolo.bridge.native_exchange import NativeExchange, answer_head
 from rolo.bridge.native_websocket import Handshake, NativeWebSocket, UpgradeRequired
+from rolo.bridge.readbuffer import read_buffer
 from rolo.errors import (
     BadRequest,
     ClientDisconnected,
@@ -47,10 +48,12 @@ from rolo.proxy.target import split_target
 
 LOG = logging.getLogger(__name__)
 
-WEBSOCKET_READ_SIZE = 256 * 1024
-"""The same for websockets: a message of 64 KiB, headers and all, should come at once."""
 READ_SIZE = 64 * 1024
 """Bytes read from a socket at once, at most; asyncio would read four times as much."""
+POURED_READ_SIZE = 112 * 1024
+"""The same while a body is poured, which leaves nothing of what was read before."""
+WEBSOCKET_READ_SIZE = 256 * 1024
+"""The same for websockets: a message of 64 KiB, headers and all, should come at once."""
 
 # TCP states of a peer that has left (include/net/tcp_states.h): CLOSE and CLOSE_WAIT.
 _LEFT_STATES = (7, 8)
@@ -113,9 +116,11 @@ class Hub:
         self.loop = asyncio.get_running_loop()
         self.connections: set[Connection] = set()
         self.draining = False
-        # Pages of it that are never read into cost nothing.
-        self.wide_buffer = memoryview(bytearray(WEBSOCKET_READ_SIZE))
-        self.read_buffer = self.wide_buffer[:READ_SIZE]
+        # One for all: what is read is copied out before the next read begins. Pages of it
+        # that are never read into cost nothing.
+        self.read_buffer = read_buffer(WEBSOCKET_READ_SIZE)
+        self.request_window = self.read_buffer[:READ_SIZE]
+        self.poured_window = self.read_buffer[:POURED_READ_SIZE]
         self.access = logging.getLogger(f"{__name__}.access") if self.settings.access_log else None
         self._empty: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -231,15 +236,17 @@ class Connection(asyncio.BufferedProtocol):
             self.refuse(TooManyExchanges("too many connections"))
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        # One for all: what is read is copied out before the next read begins.
-        if type(self._consumer) is NativeWebSocket:
-            return self.hub.wide_buffer
-        return self.hub.read_buffer
+        consumer = self._consumer
+        if type(consumer) is NativeWebSocket:
+            return self.hub.read_buffer
+        if type(consumer) is NativeExchange and consumer.pouring:
+            return self.hub.poured_window
+        return self.hub.request_window
 
     def buffer_updated(self, nbytes: int) -> None:
         consumer = self._consumer
         if type(consumer) is NativeWebSocket:
-            consumer.feed(self.hub.wide_buffer[:nbytes])
+            consumer.feed(self.hub.read_buffer[:nbytes])
             return
         data = bytes(self.hub.read_buffer[:nbytes])
         if consumer is not None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import http
 import typing as t
 
 from rolo.bridge.downstream import Capabilities, RawHeaders, RequestHead
+from rolo.bridge.flow import Inflow, Outlet
 from rolo.errors import ClientDisconnected, ContentTooLarge, DownstreamError, RoloError
 from rolo.proxy.http1 import (
     LAST_CHUNK,
@@ -41,8 +41,6 @@ _LOOKED_AT = frozenset(
 _NO_BODY = (204, 304)
 # Below this, one copy is cheaper than a write of several pieces.
 _JOIN_BELOW = 8192
-# Of a request body, taken at once.
-_PIECE = 64 * 1024
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -62,31 +60,21 @@ def answer_head(
     return encode_response_head(status, reason, fields), body
 
 
-class NativeExchange:
+class NativeExchange(Inflow):
     """An :class:`~rolo.bridge.downstream.HttpDownstream` on a native connection."""
 
     capabilities: Capabilities = CAPABILITIES
     fault: DownstreamError | None = None  # heads are checked before there is an exchange
-
-    __slots__ = (
-        "_buffered",
-        "_complete",
-        "_connection",
-        "_decoder",
-        "_discarding",
-        "_error",
-        "_expects",
-        "_framing",
-        "_keep_alive",
-        "_left",
-        "_on_gone",
-        "_pieces",
-        "_received",
-        "_status",
-        "_waiter",
-        "gone",
-        "head",
-    )
+    gone = False
+    # Most exchanges need few of these: what an instance does not set costs it nothing.
+    _received = 0
+    _error: RoloError | None = None
+    _on_gone: t.Callable[[], None] | None = None
+    _discarding: int | None = None
+    _status = 0
+    _framing = Framing.NONE
+    _left = 0
+    _complete = False
 
     def __init__(
         self,
@@ -95,23 +83,13 @@ class NativeExchange:
         parsed: ParsedRequest,
         decoder: BodyDecoder | None,
     ) -> None:
+        super().__init__()
+        self.outlet: Outlet | None = self
         self.head = head
-        self.gone = False
         self._connection = connection
         self._decoder = decoder
         self._keep_alive = parsed.keep_alive
         self._expects = parsed.expect_continue and decoder is not None
-        self._pieces: list[bytes] = []
-        self._buffered = 0
-        self._received = 0
-        self._error: RoloError | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._on_gone: t.Callable[[], None] | None = None
-        self._discarding: int | None = None
-        self._status = 0
-        self._framing = Framing.NONE
-        self._left = 0
-        self._complete = False
 
     # --- the request ----------------------------------------------------------------------
 
@@ -124,46 +102,24 @@ class NativeExchange:
         return [] if self._decoder is None or self._pieces else self._decoder.trailers
 
     async def receive_body(self) -> bytes:
-        while True:
-            if self._pieces:
-                return self._take()
-            if self._error is not None:
-                raise self._error
-            if self._decoder is None or self._decoder.done:
-                return b""
-            if self._expects:
-                self._expects = False
-                if not self._status:
-                    self._connection.write(_CONTINUE)
-            self._waiter = self._connection.hub.loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+        return await self._read()
 
-    def _take(self) -> bytes:
-        pieces = self._pieces
-        if self._buffered > _PIECE and len(pieces) > 1:
-            return self._take_some()
-        piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        self._buffered = 0
+    async def pour_body(self, outlet: Outlet) -> None:
+        await self._pour(outlet)
+
+    def _at_end(self) -> bool:
+        if self._error is not None:
+            raise self._error
+        return self._decoder is None or self._decoder.done
+
+    def _starving(self) -> None:
+        if self._expects:
+            self._expects = False
+            if not self._status:
+                self._connection.write(_CONTINUE)
+
+    def _emptied(self) -> None:
         self._connection.resume_reading()
-        return piece
-
-    def _take_some(self) -> bytes:
-        """As much as makes one piece: whoever takes it may hold it for a while."""
-        size = count = 0
-        for piece in self._pieces:
-            size += len(piece)
-            if size > _PIECE and count:
-                size -= len(piece)
-                break
-            count += 1
-        data = b"".join(self._pieces[:count])
-        del self._pieces[:count]
-        self._buffered -= size
-        return data
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the connection."""
@@ -201,9 +157,8 @@ class NativeExchange:
         if settings.max_body is not None and self._received > settings.max_body:
             self._break(ContentTooLarge(f"request body of more than {settings.max_body} bytes"))
             return
-        self._pieces += pieces
-        self._buffered += size
-        if self._buffered > settings.buffer:
+        self._put(pieces)
+        if self.full(settings.buffer):
             self._connection.pause_reading()
 
     def _break(self, error: RoloError) -> None:
@@ -215,10 +170,6 @@ class NativeExchange:
         else:
             self._connection.pause_reading()
             self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
     # --- the client leaving ---------------------------------------------------------------
 
@@ -249,21 +200,26 @@ class NativeExchange:
                 return
             self._expects = False
         self._connection.write(encode_response_head(status, REASONS.get(status, b""), headers))
-        await self._flushed()
+        await self._connection.drained()
 
     async def send_head(self, status: int, reason: bytes, headers: RawHeaders) -> None:
         self._check_open()
         self._connection.write(self._write_head(status, reason, headers, None))
         if self._connection.writing_paused:
-            await self._flushed()
+            await self._connection.drained()
 
     async def send_body(self, chunk: bytes) -> None:
+        if not self.write(chunk):
+            await self._connection.drained()
+
+    def write(self, chunk: bytes) -> bool:
+        """Send one piece of the body without waiting; see :class:`Outlet`."""
         if self.gone:
             raise ClientDisconnected("the client left")
         size = len(chunk)
         framing = self._framing
         if not size or framing is Framing.NONE:
-            return
+            return True
         connection = self._connection
         if framing is Framing.CHUNKED:
             if size < _JOIN_BELOW:
@@ -274,8 +230,11 @@ class NativeExchange:
             if framing is Framing.LENGTH:
                 self._count(size)
             connection.write(chunk)
-        if connection.writing_paused:
-            await self._flushed()
+        return not connection.writing_paused
+
+    async def drained(self) -> None:
+        """Wait until the client's side can take more; see :class:`Outlet`."""
+        await self._connection.drained()
 
     async def end(self, trailers: RawHeaders | None = None) -> None:
         if self.gone:
@@ -307,7 +266,7 @@ class NativeExchange:
             self._connection.write(head, body)
         self._complete = True
         if self._connection.writing_paused:
-            await self._flushed()
+            await self._connection.drained()
 
     def abort(self, error: BaseException | None = None) -> None:
         if self._complete or self._connection.closed:
@@ -440,9 +399,6 @@ class NativeExchange:
             if name.lower() == b"content-length":
                 return int(value) - self._received
         return None
-
-    async def _flushed(self) -> None:
-        await self._connection.drained()
 
     def _log_access(self) -> None:
         access = self._connection.hub.access

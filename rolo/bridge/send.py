@@ -8,6 +8,7 @@ import threading
 import typing as t
 
 from rolo.bridge.downstream import RawHeaders
+from rolo.bridge.flow import Outlet, pour_pulled
 from rolo.bridge.portal import Portal
 from rolo.bridge.workers import Workers
 from rolo.forwarded import LazyResponse
@@ -19,6 +20,9 @@ _AHEAD = 64 * 1024
 
 class Sink(t.Protocol):
     """Where a body goes: an ``HttpDownstream``, or what stands in front of one."""
+
+    @property
+    def outlet(self) -> Outlet | None: ...
 
     async def send_body(self, chunk: bytes) -> None: ...
 
@@ -116,7 +120,10 @@ def _encoded_body(response: Response) -> t.Any:
 
 
 async def pump(body: PulledBody, downstream: Sink) -> None:
-    """Send what the loop pulls from ``body``, one piece at a time."""
+    """Send what the loop pulls from ``body``, poured where the server takes that."""
+    if downstream.outlet is not None:
+        await pour_pulled(body, downstream.outlet)
+        return
     async for piece in body:
         if piece:
             await downstream.send_body(piece)

@@ -6,6 +6,7 @@ import asyncio
 import typing as t
 
 from rolo.bridge.downstream import HttpDownstream
+from rolo.bridge.flow import Outlet
 from rolo.errors import SendTimeout
 
 
@@ -71,6 +72,25 @@ class Sending:
         """As :meth:`HttpDownstream.send_body`."""
         self.since = self._now()
         await self._downstream.send_body(chunk)
+        self.since = None
+
+    @property
+    def outlet(self) -> Outlet | None:
+        """As :attr:`HttpDownstream.outlet`, with the clock."""
+        return None if self._downstream.outlet is None else self
+
+    def write(self, piece: bytes) -> bool:
+        """As :meth:`Outlet.write`."""
+        outlet = self._downstream.outlet
+        assert outlet is not None
+        return outlet.write(piece)
+
+    async def drained(self) -> None:
+        """As :meth:`Outlet.drained`."""
+        outlet = self._downstream.outlet
+        assert outlet is not None
+        self.since = self._now()
+        await outlet.drained()
         self.since = None
 
     def expire(self) -> None:

@@ -69,11 +69,11 @@ class Connection(asyncio.BufferedProtocol):
     )
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, read_buffer: bytearray, patrol: float | None
+        self, loop: asyncio.AbstractEventLoop, read_buffer: memoryview, patrol: float | None
     ) -> None:
         self._loop = loop
         self._now = loop.time
-        self._view = memoryview(read_buffer)
+        self._view = read_buffer
         self._patrol = patrol
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None

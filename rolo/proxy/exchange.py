@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 
+from rolo.bridge.flow import pour_read
 from rolo.errors import (
     BadRequest,
     BadResponse,
@@ -62,6 +63,31 @@ class Settings:
 
 def is_idempotent(method: str) -> bool:
     return method in _IDEMPOTENT
+
+
+class _UploadOutlet:
+    """Frames a request body that is poured to the origin.
+
+    :param left: the declared length; ``None`` sends chunks
+    """
+
+    __slots__ = ("_connection", "drained", "left")
+
+    def __init__(self, connection: Connection, left: int | None) -> None:
+        self._connection = connection
+        self.drained = connection.drain
+        self.left = left
+
+    def write(self, piece: bytes) -> bool:
+        connection = self._connection
+        if self.left is None:
+            connection.write(encode_chunk(piece))
+        elif len(piece) <= self.left:
+            self.left -= len(piece)
+            connection.write(piece)
+        else:
+            raise BadRequest("the request body is longer than its Content-Length")
+        return not connection.write_paused
 
 
 class Exchange:
@@ -168,17 +194,9 @@ class Exchange:
             return
         self._pulled = True
         length = self._request.length
-        left = length
-        while chunk := await body.receive_body():
-            if left is None:
-                connection.write(encode_chunk(chunk))
-            elif (left := left - len(chunk)) < 0:
-                raise BadRequest("the request body is longer than its Content-Length")
-            else:
-                connection.write(chunk)
-            if connection.write_paused:
-                await connection.drain()
-        if left:
+        outlet = _UploadOutlet(connection, length)
+        await pour_read(body, outlet)
+        if outlet.left:
             raise BadRequest("the request body is shorter than its Content-Length")
         if length is None:
             trailers = self._request.request_trailers
@@ -313,7 +331,7 @@ class Exchange:
         pieces = decoder.feed(data)
         if pieces:
             body.push(pieces)
-            if body.buffered > self._settings.room:
+            if body.full(self._settings.room):
                 self._connection.pause_reading()
         if decoder.done:
             self._body_complete(decoder.trailers, reusable=not decoder.leftover)

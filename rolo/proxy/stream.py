@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
+from rolo.bridge.flow import Outlet
 from rolo.bridge.portal import Portal
 from rolo.proxy.body import UpstreamBody
 
@@ -24,6 +25,10 @@ class ForwardedBody:
 
     def __aiter__(self) -> t.AsyncIterator[bytes]:
         return self.upstream
+
+    async def pour(self, outlet: Outlet) -> None:
+        """As :meth:`UpstreamBody.pour`."""
+        await self.upstream.pour(outlet)
 
     def __iter__(self) -> t.Iterator[bytes]:
         return self

@@ -11,6 +11,7 @@ import dataclasses
 import typing as t
 from threading import get_ident
 
+from rolo.bridge.readbuffer import read_buffer
 from rolo.errors import BadRequest, ConnectTimeout, ExchangeTimeout, SendError, UpstreamClosed
 from rolo.proxy.body import UpstreamBody
 from rolo.proxy.connection import READ_SIZE, Connection
@@ -84,7 +85,7 @@ class LoopTransport:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._pool: Pool | None = None
-        self._read_buffer = bytearray(read_size)
+        self._read_buffer = read_buffer(read_size)
         bounds = (timeouts.response, timeouts.idle, timeouts.total)
         self._patrol = min((bound for bound in bounds if bound is not None), default=None)
         self._closed = False

@@ -9,6 +9,7 @@ import hashlib
 import os
 import typing as t
 
+from rolo.bridge.readbuffer import read_buffer
 from rolo.bridge.websocket_end import WebSocketEnd
 from rolo.errors import (
     BadRequest,
@@ -134,7 +135,7 @@ class Place:
     def __init__(self) -> None:
         self.live: set[UpstreamConnection] = set()
         """All connections that exist."""
-        self.read_buffer = memoryview(bytearray(READ_SIZE))
+        self.read_buffer = read_buffer(READ_SIZE)
 
 
 async def open_websocket(

@@ -154,7 +154,6 @@ def test_trailers_are_there_after_the_end():
 def test_a_body_that_came_with_the_head_is_there_without_waiting():
     async def check(response, origin, transport):
         assert response.body.read_whole_nowait() == b"ok"
-        assert response.body.bytes_read == 2
         assert await response.body.read() == b""
 
     exchange(answering(OK), check)
@@ -332,7 +331,6 @@ def test_a_slow_reader_makes_the_origin_wait():
         async for piece in response.body:
             assert len(piece) <= 100_000 + 65536
             rest += len(piece)
-        assert response.body.bytes_read == 50_000_000
 
     exchange(script, check, limits=PoolLimits(max_buffer=100_000))
 

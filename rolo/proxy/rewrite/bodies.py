@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import typing as t
 
+from rolo.bridge.flow import Outlet, pour_pulled, pour_read
 from rolo.bridge.portal import Portal
 from rolo.proxy.messages import AsyncBody, OutgoingRequest, RawHeaders
 from rolo.proxy.rewrite.codings import decode, encode
@@ -106,13 +107,25 @@ class TrackedBody:
         except Exception as exc:
             self._watcher.body_failed(exc)
             raise
-        self._sent += len(piece)
+        self._passed(piece)
         return piece
+
+    async def pour(self, outlet: Outlet) -> None:
+        """As :meth:`UpstreamBody.pour`."""
+        try:
+            await pour_pulled(self._body, _SeenOutlet(outlet, self._passed))
+        except Exception as exc:
+            self._watcher.body_failed(exc)
+            raise
+        self._watcher.body_ended()
+
+    def _passed(self, piece: bytes) -> None:
+        self._sent += len(piece)
 
     def __iter__(self) -> t.Iterator[bytes]:
         try:
             for piece in self._body:
-                self._sent += len(piece)
+                self._passed(piece)
                 yield piece
         except Exception as exc:
             self._watcher.body_failed(exc)
@@ -124,7 +137,7 @@ class TrackedBody:
         read = getattr(self._body, "read_whole_nowait", None)
         whole: bytes | None = read() if read is not None else None
         if whole is not None:
-            self._sent += len(whole)
+            self._passed(whole)
             self._watcher.body_ended()
         return whole
 
@@ -160,21 +173,24 @@ class TappedBody(TrackedBody):
         super().__init__(body, Unwatched())
         self._see = see
 
-    async def __anext__(self) -> bytes:
-        piece = await super().__anext__()
-        self._see(piece)
-        return piece
-
-    def __iter__(self) -> t.Iterator[bytes]:
-        for piece in super().__iter__():
+    def _passed(self, piece: bytes) -> None:
+        if piece:
             self._see(piece)
-            yield piece
 
-    def read_whole_nowait(self) -> bytes | None:
-        whole = super().read_whole_nowait()
-        if whole:
-            self._see(whole)
-        return whole
+
+class _SeenOutlet:
+    """An outlet, with what is written to it shown to ``see`` first."""
+
+    __slots__ = ("_outlet", "_see", "drained")
+
+    def __init__(self, outlet: Outlet, see: See) -> None:
+        self._outlet = outlet
+        self._see = see
+        self.drained = outlet.drained
+
+    def write(self, piece: bytes) -> bool:
+        self._see(piece)
+        return self._outlet.write(piece)
 
 
 class PulledTap:
@@ -276,6 +292,11 @@ class TappedUpload:
         piece = await self._body.receive_body()
         self._see(piece)
         return piece
+
+    async def pour(self, outlet: Outlet) -> None:
+        """Hand all of it to ``outlet`` as it comes."""
+        await pour_read(self._body, _SeenOutlet(outlet, self._see))
+        self._see(b"")
 
 
 def tap_upload(outgoing: OutgoingRequest, see: See, portal: Portal | None) -> None:

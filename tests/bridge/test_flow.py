@@ -1,0 +1,229 @@
+"""A body poured from one side to the other: order, pace, and whose error it is."""
+
+import asyncio
+
+import pytest
+
+from rolo.bridge.flow import PIECE, Inflow, pour_pulled, pour_read
+from rolo.bridge.readbuffer import read_buffer
+
+
+class Body(Inflow):
+    """One side's body, filled by hand."""
+
+    ended = False
+    error = None
+    emptied = starved = 0
+
+    def _at_end(self):
+        if self.error is not None:
+            raise self.error
+        return self.ended
+
+    def _emptied(self):
+        self.emptied += 1
+
+    def _starving(self):
+        self.starved += 1
+
+    def put(self, *pieces):
+        self._put(list(pieces))
+
+    def end(self, error=None):
+        self.ended, self.error = True, error
+        self._wake()
+
+    pour = Inflow._pour
+    receive_body = Inflow._read
+
+
+class Outlet:
+    """Takes pieces, until ``full_after`` of them wait to be drained."""
+
+    def __init__(self, full_after=None, error=None):
+        self.pieces = []
+        self.full_after = full_after
+        self.error = error
+        self.room = asyncio.Event()
+        self.waits = 0
+
+    def write(self, piece):
+        if self.error is not None:
+            raise self.error
+        self.pieces.append(piece)
+        return self.full_after is None or len(self.pieces) < self.full_after
+
+    async def drained(self):
+        self.waits += 1
+        await self.room.wait()
+        self.full_after = None
+
+
+async def turn():
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+def test_pieces_are_handed_on_in_the_call_that_brings_them():
+    async def main():
+        body, outlet = Body(), Outlet()
+        body.put(b"before")
+        pouring = asyncio.create_task(body.pour(outlet))
+        await turn()
+        assert outlet.pieces == [b"before"]
+        assert body.pouring
+        assert body.waiting
+        body.put(b"one", b"two")
+        assert outlet.pieces == [b"before", b"one", b"two"]
+        assert body.buffered == 0
+        body.end()
+        await pouring
+        assert not body.pouring
+
+    asyncio.run(main())
+
+
+def test_a_full_outlet_stops_the_reading_and_keeps_the_rest_in_order():
+    async def main():
+        body, outlet = Body(), Outlet(full_after=1)
+        pouring = asyncio.create_task(body.pour(outlet))
+        await turn()
+        emptied = body.emptied
+        body.put(b"1", b"2", b"3")
+        assert outlet.pieces == [b"1"]
+        assert body.full(1_000_000)
+        await turn()
+        body.put(b"4")
+        assert body.full(1_000_000)
+        assert (outlet.waits, body.emptied) == (1, emptied)
+        outlet.room.set()
+        await turn()
+        assert b"".join(outlet.pieces) == b"1234"
+        assert not body.full(0)
+        assert body.emptied == emptied + 1
+        body.put(b"5")
+        assert outlet.pieces[-1] == b"5"
+        body.end()
+        await pouring
+
+    asyncio.run(main())
+
+
+def test_what_waits_may_fill_the_outlet_too():
+    async def main():
+        body, outlet = Body(), Outlet(full_after=1)
+        body.put(b"1")
+        pouring = asyncio.create_task(body.pour(outlet))
+        await turn()
+        assert body.full(1_000_000)
+        outlet.room.set()
+        body.end()
+        await pouring
+        assert outlet.pieces == [b"1"]
+
+    asyncio.run(main())
+
+
+def test_an_error_of_the_outlet_is_raised_where_the_body_is_poured():
+    async def main():
+        body, outlet = Body(), Outlet(error=ValueError("left"))
+        pouring = asyncio.create_task(body.pour(outlet))
+        await turn()
+        body.put(b"1", b"2")  # whoever reads the socket is not to blame
+        assert body.full(1_000_000)
+        with pytest.raises(ValueError, match="left"):
+            await pouring
+
+    asyncio.run(main())
+
+
+def test_what_came_before_a_failure_is_delivered_before_it():
+    async def main():
+        body, outlet = Body(), Outlet(full_after=1)
+        pouring = asyncio.create_task(body.pour(outlet))
+        await turn()
+        body.put(b"1", b"2")
+        body.end(ValueError("broken"))
+        await turn()
+        outlet.room.set()
+        with pytest.raises(ValueError, match="broken"):
+            await pouring
+        assert outlet.pieces == [b"1", b"2"]
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_pour_leaves_the_body_to_others():
+    async def main():
+        body, outlet = Body(), Outlet()
+        pouring = asyncio.create_task(body.pour(outlet))
+        await turn()
+        pouring.cancel()
+        await asyncio.wait((pouring,))
+        body.put(b"later")
+        assert outlet.pieces == []
+        assert await body.receive_body() == b"later"
+
+    asyncio.run(main())
+
+
+def test_only_one_reads():
+    async def main():
+        body = Body()
+        pouring = asyncio.create_task(body.pour(Outlet()))
+        await turn()
+        with pytest.raises(RuntimeError, match="someone else"):
+            await body.receive_body()
+        body.end()
+        await pouring
+
+    asyncio.run(main())
+
+
+def test_a_reader_gets_pieces_of_bounded_size():
+    async def main():
+        body = Body()
+        body.put(*[bytes(PIECE // 2)] * 5)
+        sizes = [len(await body.receive_body()) for _ in range(3)]
+        assert sizes == [PIECE, PIECE, PIECE // 2]
+        assert body.emptied == 1
+        body.end()
+        assert await body.receive_body() == b""
+
+    asyncio.run(main())
+
+
+class Reads:
+    """A body that can only be read, or pulled."""
+
+    def __init__(self):
+        self.left = [b"1", b"2"]
+
+    async def receive_body(self):
+        return self.left.pop(0) if self.left else b""
+
+    async def __aiter__(self):
+        while self.left:
+            yield self.left.pop(0)
+
+
+@pytest.mark.parametrize("pour", [pour_read, pour_pulled])
+def test_what_can_only_be_read_is_poured_at_the_same_pace(pour):
+    async def main():
+        outlet = Outlet(full_after=1)
+        pouring = asyncio.create_task(pour(Reads(), outlet))
+        await turn()
+        assert outlet.pieces == [b"1"]
+        outlet.room.set()
+        await pouring
+        assert outlet.pieces == [b"1", b"2"]
+
+    asyncio.run(main())
+
+
+def test_a_read_buffer_has_the_size_asked_for():
+    buffer = read_buffer(100_000)
+    buffer[:4] = b"head"
+    buffer[-4:] = b"tail"
+    assert len(buffer) == 100_000
+    assert bytes(buffer[:5]) == b"head\0"
