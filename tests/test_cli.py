@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import gc
 import logging
 import socket
 import subprocess
@@ -14,7 +15,7 @@ from rolo._version import __version__
 from rolo.cli import main
 from rolo.cli.access_log import AccessLog
 from rolo.cli.arguments import Address, address, count, parse, seconds
-from rolo.cli.run import proxy_handler
+from rolo.cli.run import _rare_collections, proxy_handler
 from rolo.forwarded import LazyResponse, UpstreamAnswer
 from rolo.gateway import Gateway
 from rolo.proxy import ForwardedPolicy
@@ -211,3 +212,11 @@ def test_clients_cannot_write_into_the_access_log(lines):
     exchange(request, lambda chain, context, response: chain.respond(200))
     (line,) = lines()
     assert '"GET /\\x22\\n\\x1b[31m\\xe9 HTTP/1.1"' in line
+
+
+def test_a_command_leaves_the_garbage_collection_of_its_process_as_it_was():
+    before = gc.get_threshold(), gc.get_freeze_count()
+    with _rare_collections():
+        assert gc.get_threshold()[0] > before[0][0]
+        assert gc.get_freeze_count() > before[1]
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (before[0], 0)

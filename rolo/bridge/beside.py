@@ -23,14 +23,10 @@ T = t.TypeVar("T")
 HOOK_THREADS = 64
 
 
-def on_worker_thread(portal: Portal) -> bool:
-    """Whether the calling sync code of ``portal`` has a thread of its own, and may block."""
-    return threading.get_ident() != portal.home.thread_id
-
-
 def may_wait(portal: Portal) -> bool:
     """Whether the calling code may wait through ``portal``: it is not the loop's own."""
-    return on_worker_thread(portal) or isinstance(greenlet.getcurrent(), HandlerGreenlet)
+    on_loop = threading.get_ident() == portal.home.thread_id
+    return not on_loop or isinstance(greenlet.getcurrent(), HandlerGreenlet)
 
 
 class Beside:
@@ -44,8 +40,13 @@ class Beside:
         self._tasks: set[asyncio.Task[t.Any]] = set()
 
     @classmethod
-    def of(cls, portal: Portal, *, threads: bool) -> Beside:
-        """Return the one of the portal's loop."""
+    def of(cls, portal: Portal, *, threads: bool | None = None) -> Beside:
+        """Return the one of the portal's loop.
+
+        :param threads: may what runs block; ``None``: if the handlers of ``portal`` may
+        """
+        if threads is None:
+            threads = portal.threaded
         return portal.home.resource((cls, threads), lambda: cls(threads))
 
     async def run(self, portal: Portal, function: t.Callable[..., T], *args: t.Any) -> T:

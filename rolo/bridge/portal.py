@@ -166,6 +166,11 @@ class Portal:
     def loop(self) -> asyncio.AbstractEventLoop:
         return self.home.loop
 
+    @property
+    def threaded(self) -> bool:
+        """The exchange's handlers run on threads, and may block."""
+        return self.context is not None
+
     def call(self, coroutine: t.Coroutine[t.Any, t.Any, T]) -> T:
         """Run ``coroutine`` on the loop, wait for it, and return what it returns.
 

@@ -7,17 +7,17 @@ from urllib.parse import unquote
 
 from werkzeug.datastructures import Headers
 
+from rolo.bridge.portal import Portal
 from rolo.bridge.request import BridgeRequest
 from rolo.client import HttpClient
 from rolo.forwarded import LazyResponse, UpstreamAnswer
-from rolo.gateway.chain import context_of
 from rolo.proxy.client import ForwardingClient, portal_of
 from rolo.proxy.headers import ForwardedPolicy, response_headers
 from rolo.proxy.messages import OnInterim, OutgoingRequest, PoolLimits, RawHeaders, Timeouts, Tls
 from rolo.proxy.outgoing import DEFAULT_POLICY, HeaderEdits, outgoing_request
 from rolo.proxy.rewrite.bodies import upload_pieces
 from rolo.proxy.rewrite.context import ProxyContext
-from rolo.proxy.rewrite.exchange import HookedExchange
+from rolo.proxy.rewrite.exchange import HookedExchange, HookInterim
 from rolo.proxy.rewrite.hooks import HookArguments, HookFunctions, Hooks
 from rolo.proxy.rewrite.phases import Phases
 from rolo.proxy.rewrite.websocket import HookedWebSocket
@@ -117,9 +117,8 @@ class Proxy(HttpClient):
         :raises BadRequest: the request cannot be forwarded well-formed
         """
         if self.phases is not None:
-            context = exchange_context(request)
             portal = portal_of(request)
-            context.begin(self.upstream, forward_path, portal)
+            context = ProxyContext.begin(request, self.upstream, forward_path, portal)
             below = self._below if headers is None else _Below(self, headers)
             return HookedExchange(self.phases, below, context, portal).run()
         outgoing = outgoing_request(
@@ -153,8 +152,7 @@ class Proxy(HttpClient):
         portal = portal_of(request)
         if portal is None:
             raise RuntimeError("only a gateway on an asynchronous server can relay websockets")
-        context = exchange_context(request)
-        context.begin(self.upstream, forward_path, portal)
+        context = ProxyContext.begin(request, self.upstream, forward_path, portal)
         below = _BelowWebSockets(self, headers)
         return HookedWebSocket(self.phases, below, context, request, portal).run()
 
@@ -184,18 +182,22 @@ class _Below:
         )
 
     def send(
-        self, context: ProxyContext, outgoing: OutgoingRequest, on_interim: OnInterim | None
+        self,
+        outgoing: OutgoingRequest,
+        request: Request,
+        portal: Portal | None,
+        hooked: HookInterim | None,
     ) -> UpstreamAnswer:
-        client, portal = self._proxy.client, context.portal
+        client = self._proxy.client
         if isinstance(client, ForwardingClient):
-            return client.send(outgoing, portal, on_interim)
+            relay = interim_relay(request)
+            return client.send(outgoing, portal, relay if hooked is None else hooked(relay))
         if outgoing.body is not None and not isinstance(outgoing.body, bytes):
             outgoing.body = b"".join(upload_pieces(outgoing.body, portal))
-        request = request_for_client(outgoing, context.request)
-        return answer_of(client.request(request, server=str(outgoing.origin)))
-
-    def interim_relay(self, context: ProxyContext) -> OnInterim | None:
-        return interim_relay(context.request)
+        response = client.request(
+            request_for_client(outgoing, request), server=str(outgoing.origin)
+        )
+        return answer_of(response)
 
 
 class _BelowWebSockets:
@@ -219,14 +221,6 @@ class _BelowWebSockets:
 
     def open(self, context: ProxyContext, handshake: Handshake) -> UpstreamWebSocket:
         return self._proxy.websockets.open(context.request, handshake)
-
-
-def exchange_context(request: Request | WebSocketRequest) -> ProxyContext:
-    """Return the context of the chain that handles ``request``, or a new one."""
-    context = context_of(request)
-    return (
-        ProxyContext(t.cast("Request", request)) if context is None else ProxyContext.over(context)
-    )
 
 
 def answer_of(response: Response) -> UpstreamAnswer:

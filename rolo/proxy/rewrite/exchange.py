@@ -19,10 +19,13 @@ from rolo.proxy.rewrite.context import ProxyContext
 from rolo.proxy.rewrite.fields import HeaderFields
 from rolo.proxy.rewrite.hooks import Interim
 from rolo.proxy.rewrite.messages import OutboundRequest, ProxiedResponse, WholeBody
-from rolo.proxy.rewrite.phases import Hook, Phases
+from rolo.proxy.rewrite.phases import Hook
 from rolo.proxy.rewrite.running import HookedRun
 from rolo.proxy.rewrite.transform import Stage, call, chunk_stage, event_stage
+from rolo.request import Request
 from rolo.response import Response
+
+HookInterim = t.Callable[[OnInterim | None], OnInterim | None]
 
 
 class Forwarder(t.Protocol):
@@ -32,26 +35,26 @@ class Forwarder(t.Protocol):
         """Return what goes to ``context.upstream`` for ``context.request``."""
 
     def send(
-        self, context: ProxyContext, outgoing: OutgoingRequest, on_interim: OnInterim | None
+        self,
+        outgoing: OutgoingRequest,
+        request: Request,
+        portal: Portal | None,
+        hooked: HookInterim | None,
     ) -> UpstreamAnswer:
-        """Send it, and return the answer once its head is here."""
+        """Send it for ``request``, and return the answer once its head is here.
 
-    def interim_relay(self, context: ProxyContext) -> OnInterim | None:
-        """Return what passes 1xx answers on to the client, ``None`` if nothing can."""
+        :param hooked: makes of what passes 1xx answers on to the client (``None`` if
+            nothing can) what asks the hooks first; ``None`` if there are none
+        """
 
 
-class HookedExchange(HookedRun):
+class HookedExchange(HookedRun[Forwarder]):
     """Takes one HTTP request through hooks, to the upstream and back.
 
     It is also the watcher of the answer's body, whose end is the end of the exchange.
     """
 
-    def __init__(
-        self, phases: Phases, forwarder: Forwarder, context: ProxyContext, portal: Portal | None
-    ) -> None:
-        super().__init__(phases, context, portal)
-        self._forwarder = forwarder
-        self._whole = False
+    _whole = False
 
     def _answer(self) -> Response:
         context, phases = self._context, self._phases
@@ -67,7 +70,7 @@ class HookedExchange(HookedRun):
         try:
             answered = self._ask("on_response", response) if phases["on_response"] else None
             if answered is None:
-                return self._forwarded(response)
+                return LazyResponse(self._forwarded(response))
         except BaseException:
             _close(response.body)
             raise
@@ -81,17 +84,26 @@ class HookedExchange(HookedRun):
         context, phases = self._context, self._phases
         outgoing = self._forwarder.build(context)
         context.goes_out(outgoing)
-        if phases.see_body or phases.edit_request:
-            outbound = context.outbound
+        if phases.prepare_request:
+            answered = self._prepare(outgoing)
+            if answered is not None:
+                return answered
+        hooked = self._hooked_interim if phases["on_interim"] else None
+        return self._forwarder.send(outgoing, context.request, self._portal, hooked)
+
+    def _prepare(self, outgoing: OutgoingRequest) -> Response | None:
+        phases = self._phases
+        if phases.edit_request:
+            outbound = self._context.outbound
             assert outbound is not None
-            answered = self._edit_request(outbound)
+            answered = self._edit(outbound)
             if answered is not None:
                 return answered
         if phases["on_finished"] and outgoing.body is not None:
             tap_upload(outgoing, self._received, self._portal)
-        return self._forwarder.send(context, outgoing, self._interim_relay())
+        return None
 
-    def _edit_request(self, outbound: OutboundRequest) -> Response | None:
+    def _edit(self, outbound: OutboundRequest) -> Response | None:
         if self._phases.see_body:
             # Ask only for what can be transformed.
             outbound.accept_known_codings()
@@ -109,17 +121,16 @@ class HookedExchange(HookedRun):
     async def _run_beside(self, function: t.Callable[[], bytes]) -> bytes:
         portal = self._portal
         assert portal is not None
-        return await Beside.of(portal, threads=self._threads).run(portal, function)
+        return await Beside.of(portal).run(portal, function)
 
-    def _interim_relay(self) -> OnInterim | None:
-        relay = self._forwarder.interim_relay(self._context)
-        hooks, portal = self._phases["on_interim"], self._portal
-        if not hooks or portal is None:
+    def _hooked_interim(self, relay: OnInterim | None) -> OnInterim | None:
+        portal = self._portal
+        if portal is None:
             return relay
 
         async def hooked(status: int, headers: RawHeaders) -> None:
             interim = Interim(status, HeaderFields(list(headers)))
-            beside = Beside.of(portal, threads=self._threads)
+            beside = Beside.of(portal)
             if await beside.run(portal, self._pass_interim, interim) and relay is not None:
                 await relay(interim.status, interim.headers.pairs)
 
@@ -133,7 +144,7 @@ class HookedExchange(HookedRun):
 
     # --- the way back
 
-    def _forwarded(self, response: ProxiedResponse) -> Response:
+    def _forwarded(self, response: ProxiedResponse) -> UpstreamAnswer:
         """Return the answer as the hooks have left it."""
         phases, body = self._phases, response.body
         if phases.see_body or response.stages or response.plain is not None:
@@ -141,9 +152,7 @@ class HookedExchange(HookedRun):
         if phases.watch_body:
             self._whole = not response.has_body
             body = self._tracked(body)
-        return LazyResponse(
-            UpstreamAnswer(response.status, response.raw_reason, response.headers.pairs, body)
-        )
+        return UpstreamAnswer(response.status, response.raw_reason, response.headers.pairs, body)
 
     def _rewritten(self, response: ProxiedResponse) -> t.Any:
         """Return the body of an answer through all stages; its head is made right."""

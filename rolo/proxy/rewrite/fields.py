@@ -9,8 +9,6 @@ import typing as t
 RawHeaders = list[tuple[bytes, bytes]]
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-# RFC 9110 section 5.5: a value with one of these would end, and another field begin.
-_FORBIDDEN = re.compile(rb"[\0\r\n]")
 
 
 class HeaderFields:
@@ -63,14 +61,15 @@ class HeaderFields:
 
         :raises ValueError: name or value could not be written as one field
         """
-        pair = _pair(name, value)
-        key, pairs = pair[0].lower(), self.pairs
+        raw = _raw_value(name, value)
+        written, key = _names(name)
+        pairs = self.pairs
         for at, (field, _) in enumerate(pairs):
             if field.lower() == key:
-                pairs[at] = (field, pair[1])
+                pairs[at] = (field, raw)
                 pairs[at + 1 :] = [field for field in pairs[at + 1 :] if field[0].lower() != key]
                 return
-        pairs.append(pair)
+        pairs.append((written, raw))
 
     def add(self, name: str, value: str) -> None:
         """Add a field at the end, whether or not there is one of that name.
@@ -137,15 +136,21 @@ class HeaderFields:
 
 
 def _pair(name: str, value: str) -> tuple[bytes, bytes]:
-    raw = str(value).encode("latin-1")
-    if _FORBIDDEN.search(raw) is not None:
+    return _names(name)[0], _raw_value(name, value)
+
+
+def _raw_value(name: str, value: str) -> bytes:
+    text = str(value)
+    # RFC 9110 section 5.5: a value with one of these would end, and another field begin.
+    if not text.isprintable() and ("\n" in text or "\r" in text or "\0" in text):
         raise ValueError(f"a line break or NUL in the value of {name}")
-    return _raw_name(name), raw
+    return text.encode("latin-1")
 
 
 @functools.lru_cache(maxsize=512)
-def _raw_name(name: str) -> bytes:
+def _names(name: str) -> tuple[bytes, bytes]:
+    """Return the name as it is written, and as it is compared."""
     raw = name.encode("latin-1", "replace")
     if _NAME.fullmatch(raw) is None:
         raise ValueError(f"not the name of a header field: {name!r}")
-    return raw
+    return raw, raw.lower()

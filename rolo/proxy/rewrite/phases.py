@@ -31,9 +31,13 @@ class Phases(dict[str, tuple[Hook, ...]]):
 
     def __init__(self, hooks: t.Sequence[Hooks]) -> None:
         super().__init__((name, _ordered(hooks, name)) for name in PHASES)
-        self.edit_request = bool(self["on_outgoing"] or self["on_request_chunk"])
         self.see_body = bool(self["on_response_chunk"] or self["on_event"])
         """Any answer's body may be transformed."""
+        edits = self["on_outgoing"] or self["on_request_chunk"] or self.see_body
+        self.edit_request = bool(edits)
+        """What goes out may be another request than what came in."""
+        self.prepare_request = bool(edits or self["on_finished"])
+        """There is something to do to every request before it is sent."""
         self.watch_body = bool(self["on_finished"] or self["on_trailers"])
         """The end of an answer's body is of interest."""
 

@@ -17,23 +17,28 @@ from rolo.proxy.rewrite.transform import failed
 from rolo.response import Response
 
 T = t.TypeVar("T")
+F = t.TypeVar("F")
 
 MAX_UPSTREAMS = 10
 """How many upstreams ``on_connect_failed`` may try for one request."""
 
 
-class HookedRun:
+class HookedRun(t.Generic[F]):
     """Takes one request through hooks.
 
+    :param forwarder: what the hooks stand on
     :param portal: how to wait for the loop; ``None`` where there is none
     """
 
-    def __init__(self, phases: Phases, context: ProxyContext, portal: Portal | None) -> None:
+    _finished = False
+
+    def __init__(
+        self, phases: Phases, forwarder: F, context: ProxyContext, portal: Portal | None
+    ) -> None:
         self._phases = phases
+        self._forwarder = forwarder
         self._context = context
         self._portal = portal
-        self._threads: bool = vars(context)["_threads"]
-        self._finished = False
 
     def run(self) -> Response:
         """Return the answer.
@@ -118,7 +123,7 @@ class HookedRun:
         if portal is None or may_wait(portal):
             self._call_finished()
         else:
-            Beside.of(portal, threads=self._threads).start(portal, self._call_finished)
+            Beside.of(portal).start(portal, self._call_finished)
 
     def _call_finished(self) -> None:
         self._context.phase = "on_finished"

@@ -47,7 +47,7 @@ class HandshakeForwarder(t.Protocol):
         """Shake hands with the upstream."""
 
 
-class HookedWebSocket(HookedRun):
+class HookedWebSocket(HookedRun[HandshakeForwarder]):
     """Takes one websocket through hooks. What :meth:`run` returns has status 101 once the
     relay is handed over, or a hook has served the websocket itself."""
 
@@ -59,8 +59,7 @@ class HookedWebSocket(HookedRun):
         request: WebSocketRequest,
         portal: Portal,
     ) -> None:
-        super().__init__(phases, context, portal)
-        self._forwarder = forwarder
+        super().__init__(phases, forwarder, context, portal)
         self.context = context
         self.loop_portal = portal
         self._request = request
@@ -144,7 +143,7 @@ class HookedWebSocket(HookedRun):
         if not self._phases[phase]:
             return count
         passing = _Passing(self, self._phases[phase], phase, send, count)
-        return passing.on_thread if self._threads else passing.in_greenlet
+        return passing.on_thread if self.loop_portal.threaded else passing.in_greenlet
 
     def _count(self, from_client: bool) -> t.Callable[[Message], Message]:
         context = self._context
@@ -170,7 +169,7 @@ class HookedWebSocket(HookedRun):
 
     def _closed(self, closed: Closed) -> None:
         """On the loop, when both legs are done."""
-        beside = Beside.of(self.loop_portal, threads=self._threads)
+        beside = Beside.of(self.loop_portal)
         beside.start(self.loop_portal, self._end, closed)
 
     def _end(self, closed: Closed) -> None:
