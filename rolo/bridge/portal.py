@@ -56,16 +56,14 @@ class HandlerGreenlet(greenlet.greenlet):
             self.busy = False
             del function, args
 
-    def outcome(self) -> t.Any:
-        """Return what the handler returned, or raise what it raised, and forget it."""
-        value, self.value = self.value, None
+    def raise_failure(self) -> t.NoReturn:
+        """Raise what the handler raised, and forget it."""
         failure, self.failure = self.failure, None
-        if failure is not None:
-            try:
-                raise failure
-            finally:
-                del failure  # its traceback leads back here
-        return value
+        assert failure is not None
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback leads back here
 
 
 class Home:
@@ -259,7 +257,10 @@ class Portal:
     def _end(self, handler: HandlerGreenlet) -> t.Any:
         if not handler.dead:
             self.home.give_greenlet(handler)
-        return handler.outcome()
+        if handler.failure is not None:
+            handler.raise_failure()
+        value, handler.value = handler.value, None
+        return value
 
     def interrupt(self) -> None:
         """Tell whoever waits in this exchange, or will wait next, that the client left.

@@ -224,8 +224,8 @@ class _Passing:
             return self._run.broken(exc)
         except (WebSocketError, ClientDisconnected):
             return None  # the hook spoke to a leg that is closed
-        if not isinstance(given, list):
-            return self._waited(given)
+        if type(given) is not list:
+            return self._waited(t.cast("t.Awaitable[list[Message]]", given))
         if len(given) == 1 and self._count is None:
             return given[0]
         return self._sent(given)
@@ -262,11 +262,13 @@ class _Passing:
         context.phase = self._phase
         messages = [message]
         for label, function in self._hooks:
-            messages = [
-                new
-                for each in messages
-                for new in several(call(label, function, context, each), (str, bytes), each)
-            ]
+            given, messages = messages, []
+            for each in given:
+                new = call(label, function, context, each)
+                if new is None or new is each:
+                    messages.append(each)
+                else:
+                    messages += several(new, (str, bytes), each)
         return messages
 
 
