@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
 import typing as t
 
 import greenlet
@@ -25,8 +24,7 @@ HOOK_THREADS = 64
 
 def may_wait(portal: Portal) -> bool:
     """Whether the calling code may wait through ``portal``: it is not the loop's own."""
-    on_loop = threading.get_ident() == portal.home.thread_id
-    return not on_loop or isinstance(greenlet.getcurrent(), HandlerGreenlet)
+    return not portal.on_loop or isinstance(greenlet.getcurrent(), HandlerGreenlet)
 
 
 class Beside:

@@ -95,6 +95,10 @@ class Inflow:
             if self._at_end():
                 return b""
             await self._wait()
+        return self._read_nowait()
+
+    def _read_nowait(self) -> bytes:
+        """Return what has arrived, ``b""`` if nothing has."""
         data = self._take()
         if not self.buffered:
             self._emptied()

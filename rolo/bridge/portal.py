@@ -165,6 +165,11 @@ class Portal:
         return self.home.loop
 
     @property
+    def on_loop(self) -> bool:
+        """The calling code runs on the loop's own thread."""
+        return threading.get_ident() == self.home.thread_id
+
+    @property
     def threaded(self) -> bool:
         """The exchange's handlers run on threads, and may block."""
         return self.context is not None
@@ -181,7 +186,7 @@ class Portal:
             self._owed = False
             coroutine.close()
             raise ClientDisconnected("the client left")
-        if threading.get_ident() != self.home.thread_id:
+        if not self.on_loop:
             return self._park(coroutine)
         current = greenlet.getcurrent()
         if isinstance(current, HandlerGreenlet) and current.parent is not None:
@@ -195,7 +200,7 @@ class Portal:
         On the loop's own thread it is called at once. After the loop is closed it is
         not called at all.
         """
-        if threading.get_ident() == self.home.thread_id:
+        if self.on_loop:
             callback(*args)
             return
         try:

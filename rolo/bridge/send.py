@@ -131,9 +131,12 @@ async def pump(body: PulledBody, downstream: Sink) -> None:
 
 def push(body: t.Iterable[bytes], downstream: Sink, portal: Portal) -> None:
     """Send what sync code in a greenlet yields; a greenlet's half of :func:`pump`."""
+    outlet = downstream.outlet
     for count, piece in enumerate(body):
-        if piece:
+        if piece and outlet is None:
             portal.call(downstream.send_body(piece))
+        elif piece and outlet is not None and not outlet.write(piece):
+            portal.call(outlet.drained())
         if count % 16 == 15:
             # A generator that never waits must not keep the loop to itself.
             portal.call(asyncio.sleep(0))

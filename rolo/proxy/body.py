@@ -54,6 +54,10 @@ class UpstreamBody(Inflow):
         """
         return await self._read()
 
+    def read_nowait(self) -> bytes:
+        """Return what has arrived, ``b""`` if nothing has, or nothing more will come."""
+        return self._read_nowait() if self._pieces else b""
+
     async def pour(self, outlet: Outlet) -> None:
         """Hand the body to ``outlet`` as it arrives, and return at its end.
 

@@ -34,7 +34,10 @@ class ForwardedBody:
         return self
 
     def __next__(self) -> bytes:
-        piece = self._portal.call(self.upstream.read())
+        portal = self._portal
+        # A handler on the loop need not leave it for what is here already.
+        piece = self.upstream.read_nowait() if portal.on_loop else b""
+        piece = piece or portal.call(self.upstream.read())
         if not piece:
             raise StopIteration
         return piece
