@@ -5,6 +5,7 @@
     RoloError
     ├── DownstreamError                    the client's side
     │   ├── BadRequest                     400  malformed head or framing
+    │   ├── RequestTimeout                 408  the request did not come in time
     │   ├── ContentTooLarge                413  body over the limit
     │   ├── TargetTooLong                  414  request target over the limit
     │   ├── HeadTooLarge                   431  head or field count over the limit
@@ -65,6 +66,11 @@ class DownstreamError(RoloError):
 
 class BadRequest(DownstreamError):
     phase = "request head"
+
+
+class RequestTimeout(DownstreamError):
+    phase = "request body"
+    status = 408
 
 
 class ContentTooLarge(DownstreamError):

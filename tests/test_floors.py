@@ -31,6 +31,7 @@ FLOORS = [
             "rolo.asgi.environ",
             "rolo.bridge.downstream",
             "rolo.bridge.flow",
+            "rolo.bridge.outstanding",
             "rolo.bridge.readbuffer",
             "rolo.bridge.environ",
             "rolo.websocket.codes",

@@ -149,6 +149,7 @@ class AsgiHttpDownstream(_Watched):
     )
 
     outlet: Outlet | None = None
+    outstanding = None
 
     def __init__(
         self,

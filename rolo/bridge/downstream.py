@@ -86,6 +86,10 @@ class HttpDownstream(t.Protocol):
         """False if the head says that no body follows."""
 
     @property
+    def outstanding(self) -> int | None:
+        """Bytes of the answer that the client has not taken yet; ``None`` if nobody knows."""
+
+    @property
     def request_trailers(self) -> RawHeaders:
         """Trailer fields of the request; empty before the end of the body."""
 

@@ -32,6 +32,7 @@ from rolo.errors import (
     ContentTooLarge,
     DownstreamError,
     HeadTooLarge,
+    RequestTimeout,
     RoloError,
     TooManyExchanges,
 )
@@ -411,7 +412,7 @@ class Connection(asyncio.BufferedProtocol):
         elif self._consumer is not None:
             self.abort()
         elif self._buffer:
-            self.refuse(_HeadTimeout("no complete request head in time"))
+            self.refuse(_head_timeout())
         else:
             self.close()
 
@@ -576,9 +577,10 @@ class _Lingering:
         pass
 
 
-class _HeadTimeout(DownstreamError):
-    phase = "request head"
-    status = 408
+def _head_timeout() -> RequestTimeout:
+    error = RequestTimeout("no complete request head in time")
+    error.phase = "request head"
+    return error
 
 
 class _NoTunnel(DownstreamError):

@@ -7,6 +7,7 @@ import typing as t
 
 from rolo.bridge.downstream import Capabilities, RawHeaders, RequestHead
 from rolo.bridge.flow import Inflow, Outlet
+from rolo.bridge.outstanding import outstanding
 from rolo.errors import ClientDisconnected, ContentTooLarge, DownstreamError, RoloError
 from rolo.proxy.http1 import (
     LAST_CHUNK,
@@ -231,6 +232,11 @@ class NativeExchange(Inflow):
                 self._count(size)
             connection.write(chunk)
         return not connection.writing_paused
+
+    @property
+    def outstanding(self) -> int | None:
+        connection = self._connection
+        return 0 if connection.closed else outstanding(connection.transport)
 
     async def drained(self) -> None:
         """Wait until the client's side can take more; see :class:`Outlet`."""

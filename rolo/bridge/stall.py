@@ -14,7 +14,8 @@ class Stalls:
     """Looks at all streams of one loop from time to time: a timer for each piece that is
     sent would cost more than the sending.
 
-    :param limit: seconds for one piece
+    :param limit: seconds without the client taking anything (of one piece, on servers that
+        do not tell how far it has got)
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limit: float) -> None:
@@ -39,10 +40,9 @@ class Stalls:
 
     def _look(self) -> None:
         self._timer = None
-        before = self._loop.time() - self.limit
+        now = self._loop.time()
         for sending in list(self._sending):
-            if sending.since is not None and sending.since <= before:
-                sending.expire()
+            sending.look(now, self.limit)
         if self._sending:
             self._wait()
 
@@ -55,7 +55,15 @@ class Stalls:
 class Sending:
     """A downstream to which one answer is sent, with a clock."""
 
-    __slots__ = ("_downstream", "_expired", "_now", "_stalls", "_task", "since")
+    __slots__ = (
+        "_downstream",
+        "_expired",
+        "_now",
+        "_outstanding",
+        "_since",
+        "_stalls",
+        "_task",
+    )
 
     def __init__(
         self, downstream: HttpDownstream, task: asyncio.Task[t.Any], stalls: Stalls
@@ -65,14 +73,18 @@ class Sending:
         self._stalls = stalls
         self._now = task.get_loop().time
         self._expired = False
-        self.since: float | None = None
-        """When the piece that is on its way was sent."""
+        self._since: float | None = None
+        self._outstanding: int | None = None
 
     async def send_body(self, chunk: bytes) -> None:
         """As :meth:`HttpDownstream.send_body`."""
-        self.since = self._now()
+        self._start_clock()
         await self._downstream.send_body(chunk)
-        self.since = None
+        self._since = None
+
+    def _start_clock(self) -> None:
+        self._since = self._now()
+        self._outstanding = None
 
     @property
     def outlet(self) -> Outlet | None:
@@ -89,15 +101,23 @@ class Sending:
         """As :meth:`Outlet.drained`."""
         outlet = self._downstream.outlet
         assert outlet is not None
-        self.since = self._now()
+        self._start_clock()
         await outlet.drained()
-        self.since = None
+        self._since = None
 
-    def expire(self) -> None:
-        """The client has had time enough."""
-        self.since = None
-        self._expired = True
-        self._task.cancel()
+    def look(self, now: float, limit: float) -> None:
+        """Break off if the client has taken nothing for ``limit`` seconds."""
+        if self._since is None:
+            return
+        outstanding = self._downstream.outstanding
+        if outstanding != self._outstanding:
+            if self._outstanding is not None:
+                self._since = now  # slow, but steady
+            self._outstanding = outstanding
+        if now - self._since >= limit:
+            self._since = None
+            self._expired = True
+            self._task.cancel()
 
     def translate_cancel(self, exc: asyncio.CancelledError) -> BaseException:
         """Return what a cancelled wait means: :class:`SendTimeout` if the clock caused it,

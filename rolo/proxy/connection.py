@@ -7,6 +7,8 @@ import contextlib
 import socket
 import typing as t
 
+from rolo.bridge.outstanding import outstanding
+
 READ_SIZE = 112 * 1024
 """Bytes read from a socket at once, at most."""
 _LINGER = 5.0
@@ -52,6 +54,7 @@ class Connection(asyncio.BufferedProtocol):
         "_drain_waiter",
         "_loop",
         "_now",
+        "_outstanding",
         "_patrol",
         "_reading_paused",
         "_timer",
@@ -79,6 +82,7 @@ class Connection(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._drain_waiter: asyncio.Future[None] | None = None
+        self._outstanding = 0
         self._reading_paused = False
         self.owner: Owner | None = None
         self.receiver: Receiver | None = None
@@ -198,6 +202,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         self.write_paused = True
+        self._note_progress()
 
     def resume_writing(self) -> None:
         self.write_paused = False
@@ -238,6 +243,12 @@ class Connection(asyncio.BufferedProtocol):
 
     # --- the clock
 
+    def _note_progress(self) -> bool:
+        """Return whether the origin, which is slow, has taken something since last asked."""
+        before = self._outstanding
+        self._outstanding = 0 if self._transport is None else outstanding(self._transport)
+        return self._outstanding != before
+
     def _arm(self, at: float, action: t.Callable[[], None] | None = None) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -250,6 +261,8 @@ class Connection(asyncio.BufferedProtocol):
         if receiver is None:
             return
         now = self._now()
+        if self.write_paused and self._note_progress():
+            self.moved = now
         deadline = receiver.deadline(now)
         if deadline <= now:
             receiver.expired(now)

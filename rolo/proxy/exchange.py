@@ -12,6 +12,7 @@ from rolo.errors import (
     BodyInterrupted,
     ExchangeTimeout,
     IdleTimeout,
+    RequestTimeout,
     ResponseHeadTimeout,
     RoloError,
     SendError,
@@ -413,12 +414,14 @@ class Exchange:
 
     def expired(self, now: float) -> None:
         timeouts = self._settings.timeouts
-        error: UpstreamError
+        error: RoloError
         if self._end is not None and now >= self._end:
             error = ExchangeTimeout(f"not over within {timeouts.total:g} s")
-        elif not self._sent or self._connection.write_paused:
-            error = IdleTimeout(f"no byte moved for {timeouts.idle:g} s")
+        elif self._connection.write_paused:
+            error = IdleTimeout(f"the origin took no byte for {timeouts.idle:g} s")
             error.phase = "request body"
+        elif not self._sent:
+            error = RequestTimeout(f"no byte of the request came for {timeouts.idle:g} s")
         elif self.head is None:
             error = ResponseHeadTimeout(f"no answer within {timeouts.response:g} s")
         else:

@@ -115,7 +115,8 @@ class LoopTransport:
         :raises UpstreamClosed: the connection ended before a complete head
         :raises BadResponse: malformed or ambiguous head
         :raises ResponseHeadTimeout: no answer in time
-        :raises IdleTimeout: the request's body did not move for too long
+        :raises IdleTimeout: the origin took nothing of the request's body for too long
+        :raises RequestTimeout: nothing of the request's body came for too long
         :raises ExchangeTimeout: the whole exchange took too long
         :raises RuntimeError: closed, or on another event loop
         :raises Exception: whatever the request's body raised when pulled

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import socket
+import sys
 import threading
 import time
 
@@ -13,6 +14,11 @@ from h2wire import H2Client
 from wire import Truncated, Wire, fetch
 
 TIMEOUT = "0.2"
+
+
+def send_all(sock, data):
+    with contextlib.suppress(OSError):
+        sock.sendall(data)
 
 
 @pytest.fixture
@@ -148,6 +154,38 @@ def test_an_origin_that_does_not_take_connections_is_a_504(each_client):
         answer = fetch(url)
         for sock in queued:
             sock.close()
+    assert answer.status == 504
+
+
+def test_a_client_that_stalls_within_its_body_is_told_so(proxy, origin, caplog):
+    over = threading.Event()
+
+    def script(connection):
+        while connection.recv(65536):
+            pass
+        over.set()
+
+    origin.script(script)
+    with Wire(proxy(origin.url, "--idle-timeout", TIMEOUT, "--proxy-status").url) as wire:
+        wire.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\npart")
+        answer = wire.head()
+    assert answer.status == 408
+    assert answer.all("proxy-status") == ["rolo; error=http_request_error; status-code=408"]
+    assert over.wait(5)  # nobody waits for the rest there either
+    (line,) = [record.message for record in caplog.records if "request body" in record.message]
+    assert "downstream error in phase 'request body'" in line
+
+
+def test_an_origin_that_takes_nothing_of_a_body_is_a_504(proxy, origin):
+    over = threading.Event()
+    origin.script(lambda connection: over.wait(10))
+    with Wire(proxy(origin.url, "--idle-timeout", TIMEOUT).url) as wire:
+        wire.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
+        sender = threading.Thread(target=send_all, args=(wire.socket, bytes(100_000_000)))
+        sender.start()
+        answer = wire.head()
+    sender.join(5)
+    over.set()
     assert answer.status == 504
 
 
@@ -328,6 +366,58 @@ def test_a_client_that_takes_nothing_of_its_answer_is_cut(proxy, origin, caplog)
             wire.read_exactly(100_000_000)
     (line,) = lines_about_the_upstream(caplog)
     assert "downstream error in phase 'response body': the client took nothing for 0.2 s" in line
+
+
+def read_slowly(sock, seconds):
+    """Read 64 KiB twenty times a second: less than the buffers on the way hold in a while."""
+    pause, received, end = threading.Event(), 0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        pause.wait(0.05)
+        data = sock.recv(64 * 1024)
+        assert data, f"cut after {received} bytes"
+        received += len(data)
+    return received
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a peer has taken")
+def test_a_client_that_takes_its_answer_slowly_but_steadily_is_never_cut(origin):
+    """On the native server, which knows how far its client has got."""
+
+    def script(connection):
+        with contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n")
+            connection.sendall(bytes(20_000_000))
+
+    origin.script(script)
+    with contextlib.ExitStack() as running:
+        proxy = Commanded("native", "loop", running)
+        url = proxy(origin.url, "--idle-timeout", "0.8").url
+        wire = running.enter_context(Wire(url))
+        wire.request("GET", "/")
+        answer = wire.head()
+        received = len(wire.buffer) + read_slowly(wire.socket, 2.5)
+        wire.buffer = b""
+        assert len(wire.read_exactly(20_000_000 - received)) == 20_000_000 - received
+    assert answer.status == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a peer has taken")
+def test_an_origin_that_takes_a_body_slowly_but_steadily_is_never_given_up(origin):
+    def script(connection):
+        read_slowly(connection, 2.5)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    origin.script(script)
+    with contextlib.ExitStack() as running:
+        proxy = Commanded("native", "loop", running)
+        url = proxy(origin.url, "--idle-timeout", "0.8").url
+        wire = running.enter_context(Wire(url))
+        wire.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
+        sender = threading.Thread(target=send_all, args=(wire.socket, bytes(100_000_000)))
+        sender.start()
+        assert wire.head().status == 200
+        wire.close()
+        sender.join(5)
 
 
 # --- Proxy-Status -----------------------------------------------------------------------

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from rolo.errors import ExchangeTimeout, IdleTimeout, ResponseHeadTimeout
+from rolo.errors import ExchangeTimeout, IdleTimeout, RequestTimeout, ResponseHeadTimeout
 from rolo.proxy.messages import OutgoingRequest, Timeouts
 from rolo.proxy.target import Origin
 from rolo.proxy.transport import LoopTransport
@@ -120,7 +120,7 @@ def test_a_reader_that_takes_its_time_is_not_the_origins_fault():
 
 def test_an_upload_that_stalls():
     async def test(transport, origin):
-        with pytest.raises(IdleTimeout) as caught:
+        with pytest.raises(RequestTimeout) as caught:
             await transport.send(request(origin, Stalled()))
         assert caught.value.phase == "request body"
 
