@@ -35,6 +35,7 @@ from rolo.errors import (
     RequestTimeout,
     RoloError,
     TooManyExchanges,
+    describe,
 )
 from rolo.proxy.http1 import (
     DEFAULT_LIMITS,
@@ -46,6 +47,7 @@ from rolo.proxy.http1 import (
     parse_request_head,
 )
 from rolo.proxy.target import split_target
+from rolo.proxy_status import proxy_status
 
 LOG = logging.getLogger(__name__)
 
@@ -89,6 +91,9 @@ class NativeSettings:
     """For the client to answer a close frame."""
     websocket_compression: bool = True
     """Accept permessage-deflate."""
+    proxy_status: str | None = None
+    """The name under which answers to requests that are refused carry Proxy-Status
+    (RFC 9209); ``None`` leaves it out."""
     access_log: bool = False
     """One line per answer through the logger ``rolo.bridge.native.access``."""
 
@@ -385,7 +390,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def refuse(self, error: RoloError, headers: t.Sequence[tuple[bytes, bytes]] = ()) -> None:
         """Answer what was no proper request, and close."""
-        LOG.debug("refused: %s", error)
+        LOG.info("request refused: %s", describe(error))
+        name = self.settings.proxy_status
+        value = None if name is None else proxy_status(name, error)
+        if value is not None:
+            headers = [*headers, (b"Proxy-Status", value.encode("ascii"))]
         head, body = answer_head(error.status, self.hub.date, headers)
         self.write(head + body)
         self.linger()

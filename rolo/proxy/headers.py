@@ -251,6 +251,9 @@ def outgoing_headers(
     if asked is None and hosts:
         asked = headers[names.index(b"host")][1]
     passed = _passed(headers, names, _HOP_BY_HOP_AND_LENGTH)
+    if b"te" in names and any(name.lower() == b"te" for name, _ in passed):
+        # RFC 9110 section 10.1.4: it is for the next one only, and has to say so.
+        passed.append((b"Connection", b"TE"))
     if not preserve_host or host is not None or not asked or hosts > 1:
         sent = asked if preserve_host and asked else origin.authority_bytes
         passed = _with_host(passed, sent)

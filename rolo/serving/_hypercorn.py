@@ -457,6 +457,11 @@ class _Http11(H11Protocol):
         await super()._check_protocol(event)
 
 
+def _is_tunnel(request: h2.events.RequestReceived) -> bool:
+    """A plain CONNECT has no path (RFC 9113 section 8.5), which hypercorn does not expect."""
+    return all(name != b":path" for name, _ in request.headers or ())
+
+
 class _Http2(H2Protocol):
     reset_connection: t.Callable[[], None]
 
@@ -487,9 +492,17 @@ class _Http2(H2Protocol):
         for event in events:
             if isinstance(event, h2.events.DataReceived):
                 await self._take_data(event)
+            elif isinstance(event, h2.events.RequestReceived) and _is_tunnel(event):
+                await self._refuse_tunnel(event.stream_id)
+            elif isinstance(event, h2.events.StreamEnded) and event.stream_id not in self.streams:
+                pass  # the end of what was refused
             else:
                 await super()._handle_events([event])
         await self._flush()
+
+    async def _refuse_tunnel(self, stream_id: int) -> None:
+        self.connection.send_headers(stream_id, [(b":status", b"501")], end_stream=True)
+        await self._reset(stream_id, h2.errors.ErrorCodes.NO_ERROR)
 
     async def _take_data(self, event: h2.events.DataReceived) -> None:
         stream = self.streams.get(event.stream_id)

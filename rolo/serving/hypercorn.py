@@ -80,7 +80,9 @@ def _config(app: AsgiApp, settings: Settings) -> Config:
     config.keep_alive_timeout = KEEP_ALIVE
     # Cuts connections, and HTTP/2 ones in mid-flight, for no gain in a process of ours.
     config.keep_alive_max_requests = sys.maxsize
-    config.h11_max_incomplete_size = 64 * 1024
+    # Above our own limit, which answers for itself.
+    head_size = limits.max_head + 16 * 1024
+    config.h11_max_incomplete_size = config.h2_max_header_list_size = head_size
     # Pieces of 64 KiB that may wait for the application before reading stops.
     config.max_app_queue_size = 3
     config.backlog = 2048

@@ -114,6 +114,7 @@ class NativeAdapter(LoopAdapter):
                 bridge.limits.max_head, bridge.limits.max_fields, bridge.limits.max_target
             ),
             "buffer": bridge.limits.buffer,
+            "proxy_status": bridge.proxy_status,
             "websocket_max_message": bridge.limits.max_message,
             "websocket_ping_interval": bridge.limits.ping_interval,
             "websocket_ping_timeout": bridge.limits.ping_timeout,

@@ -85,6 +85,8 @@ def test_connection_cannot_remove_framing_nor_what_we_add(proxied):
 def test_of_te_only_trailers_passes(proxied, te, passed):
     seen_by_origin(proxied, f"TE: {te}", "Connection: TE")
     assert proxied.origin.last.all("te") == passed
+    # RFC 9110 section 10.1.4: whoever sends TE says that it is for the next one only.
+    assert proxied.origin.last.all("connection") == (["TE"] if passed else [])
 
 
 def test_hop_by_hop_fields_of_an_answer_stay_behind(proxied, origin):

@@ -1,6 +1,7 @@
 """What clients may ask: each limit on every server, from outside."""
 
 import contextlib
+import logging
 import threading
 
 import pytest
@@ -37,6 +38,28 @@ def test_a_head_of_60_kib_and_300_fields_passes_by_default(proxy, origin):
         return
     assert answer.status == 200
     assert sum(name.lower().startswith("x-field") for name, _ in origin.last.headers) == 300
+
+
+def test_a_larger_head_passes_where_the_limit_says_so(proxy, origin):
+    if proxy.server == "granian":
+        pytest.skip("its parser has limits of its own")
+    url = proxy(origin.url, "--max-head", "200k").url
+    assert fetch(url, headers=[("X-Long", "x" * 150_000)]).status == 200
+    assert len(origin.last.get("x-long")) == 150_000
+
+
+def test_a_refused_head_names_its_fault_in_proxy_status_and_the_log(origin, caplog):
+    """On the native server, whose own parser finds it."""
+    caplog.set_level(logging.INFO)
+    with contextlib.ExitStack() as running:
+        url = Commanded("native", "loop", running)(origin.url, "--proxy-status").url
+        wire = running.enter_context(Wire(url))
+        wire.send(b"GET / HTTP/1.1\r\nHost : x\r\n\r\n")
+        answer = wire.head()
+    assert answer.status == 400
+    assert answer.all("proxy-status") == ["rolo; error=http_request_error; status-code=400"]
+    (line,) = [record.message for record in caplog.records if "refused" in record.message]
+    assert "downstream error in phase 'request head'" in line
 
 
 def test_an_endless_head_is_cut_off(proxy, origin):
