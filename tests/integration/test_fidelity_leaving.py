@@ -1,9 +1,6 @@
 """Clients that leave: nobody else notices, and nothing of them stays."""
 
-import asyncio
 import contextlib
-import gc
-import os
 import socket
 import threading
 import time
@@ -12,15 +9,9 @@ import pytest
 from commanded import Commanded, installed
 from h2.events import DataReceived, StreamEnded
 from h2wire import H2Client
+from leaks import Nothing, needs_proc
 from raw_origin import RawOrigin
 from wire import Wire, fetch
-
-from rolo.asgi.downstream import AsgiHttpDownstream
-from rolo.bridge.body import RequestBody
-from rolo.bridge.native_exchange import NativeExchange
-from rolo.bridge.portal import Portal
-from rolo.proxy.body import UpstreamBody
-from rolo.proxy.exchange import Exchange
 
 KINDS = ["waiting", "streaming", "idle", "uploading"]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -146,25 +137,7 @@ def test_a_client_that_leaves_in_the_middle_of_what_cannot_be_sent_on(proxy, ori
 # --- a thousand of them -----------------------------------------------------------------
 
 
-def alive():
-    """Count what an exchange is made of, and tasks that are not done."""
-    gc.collect()
-    kinds = (AsgiHttpDownstream, NativeExchange, RequestBody, Portal, UpstreamBody, Exchange)
-    counts = dict.fromkeys(["task", *(kind.__name__ for kind in kinds)], 0)
-    for thing in gc.get_objects():
-        kind = type(thing)
-        if kind in kinds:
-            counts[kind.__name__] += 1
-        elif issubclass(kind, asyncio.Task) and not thing.done():
-            counts["task"] += 1
-    return counts
-
-
-def descriptors():
-    return len(os.listdir("/proc/self/fd"))
-
-
-@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+@needs_proc
 @pytest.mark.parametrize(
     ("server", "mode", "crowds"),
     [
@@ -181,14 +154,10 @@ def test_a_thousand_leave_nothing_behind(server, mode, crowds, busy):
         proxy = Commanded(installed(server), mode, running)
         url = proxy(busy.url, threads=150).url
         crowd(url, busy, 20)
-        fd_before, before = descriptors(), alive()
-        for _ in range(crowds):
-            crowd(url, busy, 200)
-        crowd(url, busy, 20)
-        busy.until(lambda: descriptors() <= fd_before, 5)
-        with contextlib.suppress(AssertionError):
-            busy.until(lambda: alive() == before, 3)
-        assert alive() == before
+        with Nothing():
+            for _ in range(crowds):
+                crowd(url, busy, 200)
+            crowd(url, busy, 20)
         assert len([t for t in threading.enumerate() if t.name.startswith("rolo-worker")]) <= 150
 
 

@@ -1,0 +1,83 @@
+"""Hooks that fail, many times over: nothing of the exchanges stays."""
+
+import contextlib
+import logging
+
+import pytest
+from leaks import Nothing, needs_proc
+from threaded_origin import ThreadedOrigin
+from websocket_origin import Client, WebSocketOrigin, echo
+from wire import Truncated, Wire
+
+from rolo.proxy import ProxyHandler
+
+PHASES = (
+    "on_request",
+    "on_outgoing",
+    "on_request_chunk",
+    "on_response",
+    "on_response_chunk",
+    "on_event",
+    "on_trailers",
+    "on_finished",
+)
+STREAM = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"9\r\ndata: 1\n\n\r\n9\r\ndata: 2\n\n\r\n0\r\n\r\n"
+)
+
+
+@pytest.fixture(params=["native-loop", "native-threads", "uvicorn-loop"])
+def served_on(request):
+    return tuple(request.param.split("-"))
+
+
+def failing(*_):
+    raise ZeroDivisionError
+
+
+@needs_proc
+@pytest.mark.parametrize("phase", PHASES)
+def test_forty_failures_leave_nothing_behind(start, phase, caplog):
+    caplog.set_level(logging.CRITICAL)
+    with ThreadedOrigin() as origin, contextlib.ExitStack() as running:
+        origin.answer(STREAM)
+        handler = running.enter_context(
+            contextlib.closing(ProxyHandler(origin.url, **{phase: failing}))
+        )
+        url = start(handler).url
+        some(url, 4)
+        with Nothing(slack=3):
+            some(url, 40)
+
+
+def some(url, count):
+    for _ in range(count):
+        with Wire(url) as wire, contextlib.suppress(Truncated, ConnectionError):
+            wire.request("POST", "/", [("Connection", "close")], body=b"hello")
+            wire.body(wire.head())
+
+
+@needs_proc
+@pytest.mark.parametrize("phase", ["on_handshake", "on_accepted", "on_client_message", "on_closed"])
+def test_twenty_failures_on_websockets_leave_nothing_behind(start, phase, caplog):
+    caplog.set_level(logging.CRITICAL)
+    with contextlib.ExitStack() as running:
+        origin = running.enter_context(contextlib.closing(WebSocketOrigin(echo)))
+        handler = running.enter_context(
+            contextlib.closing(ProxyHandler(origin.url, **{phase: failing}))
+        )
+        url = start(handler).url
+        sockets(url, 2)
+        with Nothing(slack=3):
+            sockets(url, 20)
+
+
+def sockets(url, count):
+    for _ in range(count):
+        with Client(url) as client:
+            if client.answer().status != 101:
+                continue
+            client.text("hello")
+            client.close(1000)
+            client.closing()
