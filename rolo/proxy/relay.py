@@ -16,7 +16,8 @@ from rolo.bridge.downstream import WebSocketDownstream
 from rolo.bridge.portal import Home
 from rolo.bridge.websocket_end import Liveness, WebSocketEnd
 from rolo.proxy.close import Side, passed_on
-from rolo.proxy.upstream_websocket import UpstreamWebSocket, WebSocketSettings
+from rolo.proxy.messages import WebSocketSettings
+from rolo.proxy.upstream_websocket import UpstreamWebSocket
 from rolo.websocket.codes import GOING_AWAY, INTERNAL_ERROR, LOST
 from rolo.websocket.errors import (
     WebSocketDisconnectedError,
@@ -27,6 +28,7 @@ from rolo.websocket.errors import (
 LOG = logging.getLogger(__name__)
 
 Message = str | bytes
+_MESSAGE = (str, bytes)
 Hook = t.Callable[[Message], t.Coroutine[t.Any, t.Any, Message | None] | Message | None]
 """Gets each message of one direction, on the loop, before it is sent on; what it returns
 is sent instead, ``None`` drops it. Awaiting in it holds that direction back."""
@@ -180,7 +182,7 @@ class Relay:
                 given = asked(message)
                 if given is None:
                     return True
-                if not isinstance(given, str | bytes):
+                if not isinstance(given, _MESSAGE):
                     # It waits: the task of this direction has to wait with it.
                     self._given[hook] = given
                     return False

@@ -13,6 +13,7 @@ from rolo.bridge.downstream import WebSocketDownstream
 from rolo.bridge.portal import Portal
 from rolo.errors import ClientDisconnected
 from rolo.forwarded import LazyResponse, UpstreamAnswer
+from rolo.proxy.messages import WebSocketSettings
 from rolo.proxy.relay import Closed, Relay
 from rolo.proxy.relay import Hook as RelayHook
 from rolo.proxy.rewrite.context import ProxyContext
@@ -23,12 +24,7 @@ from rolo.proxy.rewrite.phases import Hook, Phases
 from rolo.proxy.rewrite.relayed import Message, RelayedWebSocket
 from rolo.proxy.rewrite.running import HookedRun
 from rolo.proxy.rewrite.transform import call, several
-from rolo.proxy.upstream_websocket import (
-    Handshake,
-    HandshakeRefused,
-    UpstreamWebSocket,
-    WebSocketSettings,
-)
+from rolo.proxy.upstream_websocket import Handshake, HandshakeRefused, UpstreamWebSocket
 from rolo.response import Response
 from rolo.websocket.codes import INTERNAL_ERROR, LOST
 from rolo.websocket.errors import WebSocketError
@@ -211,6 +207,7 @@ class _Passing:
         self._count = count
         self._context = run.context
         self._portal = run.loop_portal
+        self._change = self._changed if len(hooks) > 1 else self._changed_once
         # Messages may come in a callback of the connection, which knows nothing of handlers.
         self._variables = contextvars.copy_context()
 
@@ -219,25 +216,24 @@ class _Passing:
     ) -> Message | t.Coroutine[t.Any, t.Any, Message | None] | None:
         """Pass a message in ``loop`` mode; awaits nothing unless a hook does."""
         try:
-            given = self._portal.start_in_greenlet(self._variables, self._changed, message)
+            given: t.Any = self._portal.start_in_greenlet(self._variables, self._change, message)
         except HookError as exc:
             return self._run.broken(exc)
         except (WebSocketError, ClientDisconnected):
             return None  # the hook spoke to a leg that is closed
-        if type(given) is not list:
-            return self._waited(t.cast("t.Awaitable[list[Message]]", given))
-        if len(given) == 1 and self._count is None:
-            return given[0]
-        return self._sent(given)
+        kind = type(given)
+        if kind is bytes or kind is str:
+            return self._sent(given) if self._count is not None else given
+        return self._sent(given) if kind is list else self._waited(given)
 
     async def on_thread(self, message: Message) -> Message | None:
         """Pass a message in ``threads`` mode."""
         portal = self._portal
         return await self._waited(
-            Beside.of(portal, threads=True).run(portal, self._changed, message)
+            Beside.of(portal, threads=True).run(portal, self._change, message)
         )
 
-    async def _waited(self, given: t.Awaitable[list[Message]]) -> Message | None:
+    async def _waited(self, given: t.Awaitable[Message | list[Message]]) -> Message | None:
         try:
             messages = await given
         except HookError as exc:
@@ -247,8 +243,9 @@ class _Passing:
             return None
         return await self._sent(messages)
 
-    async def _sent(self, messages: list[Message]) -> Message | None:
+    async def _sent(self, given: Message | list[Message]) -> Message | None:
         """Send all but the last, which the relay sends itself."""
+        messages = given if isinstance(given, list) else [given]
         if self._count is not None:
             for each in messages:
                 self._count(each)
@@ -256,19 +253,25 @@ class _Passing:
             await self._send(each)
         return messages[-1] if messages else None
 
+    def _changed_once(self, message: Message) -> Message | list[Message]:
+        """Return what the one hook makes of one message."""
+        context = self._context
+        context.phase = self._phase
+        label, function = self._hooks[0]
+        new = call(label, function, context, message)
+        if new is None or new is message:
+            return message
+        return new if isinstance(new, str | bytes) else list(new)
+
     def _changed(self, message: Message) -> list[Message]:
-        """Return what the hooks make of one message."""
+        """Return what several hooks, one after the other, make of one message."""
         context = self._context
         context.phase = self._phase
         messages = [message]
         for label, function in self._hooks:
             given, messages = messages, []
             for each in given:
-                new = call(label, function, context, each)
-                if new is None or new is each:
-                    messages.append(each)
-                else:
-                    messages += several(new, (str, bytes), each)
+                messages += several(call(label, function, context, each), (str, bytes), each)
         return messages
 
 
