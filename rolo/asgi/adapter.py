@@ -9,9 +9,9 @@ import typing as t
 from werkzeug.test import run_wsgi_app
 
 from rolo.asgi.application import AsgiApplication, ASGILifespanListener
-from rolo.asgi.downstream import Receive, Send
 from rolo.asgi.environ import Scope, populate_wsgi_environment
 from rolo.asgi.input import create_wsgi_input
+from rolo.asgi.watch import Receive, Send
 from rolo.asgi.websocket import ASGIWebSocketAdapter
 from rolo.bridge.engine import Bridge
 from rolo.bridge.environ import wsgi_environ

@@ -5,14 +5,10 @@ from __future__ import annotations
 import logging
 import typing as t
 
-from rolo.asgi.downstream import (
-    AsgiHttpDownstream,
-    AsgiWebSocketDownstream,
-    Receive,
-    Send,
-    Sweeper,
-)
+from rolo.asgi.downstream import AsgiHttpDownstream
 from rolo.asgi.environ import Scope
+from rolo.asgi.watch import Receive, Send, Sweeper
+from rolo.asgi.websocket_downstream import AsgiWebSocketDownstream
 from rolo.bridge.engine import Bridge
 from rolo.errors import ClientDisconnected
 from rolo.websocket.errors import WebSocketDisconnectedError

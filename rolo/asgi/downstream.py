@@ -4,116 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import contextlib
-import functools
 import typing as t
 
+from rolo.asgi.capabilities import capabilities_of
 from rolo.asgi.environ import Scope, head_from_scope
+from rolo.asgi.watch import Event, Receive, Send, Sweeper, Watched, end_task
 from rolo.bridge.admission import admit
 from rolo.bridge.downstream import Capabilities, RawHeaders, RequestHead
 from rolo.bridge.flow import Outlet, pour_read
 from rolo.errors import ClientDisconnected, DownstreamError
 from rolo.proxy.http1 import Framing, list_items
-from rolo.websocket.errors import WebSocketDisconnectedError, WebSocketProtocolError
-
-Event = t.MutableMapping[str, t.Any]
-Receive = t.Callable[[], t.Awaitable[Event]]
-Send = t.Callable[[Event], t.Awaitable[None]]
 
 DEFAULT_SPOOL = 64 * 1024
-_CONNECTION_FIELDS = (
-    b"connection",
-    b"keep-alive",
-    b"proxy-connection",
-    b"transfer-encoding",
-    b"upgrade",
-)
 _TRAILERS = "http.response.trailers"
 _INTERIM = "rolo.http.response.interim"
 # RFC 9110 section 9.3: methods for whose body nothing is defined, so that hardly any has one.
 _BODILESS = frozenset(("GET", "HEAD", "DELETE", "OPTIONS", "TRACE"))
 
 
-class Sweeper:
-    """Starts the watch for a leaving client, but only on exchanges that live long enough.
-
-    A watch costs a task; most exchanges end before anyone could leave. So each exchange
-    is looked at by the second tick of one common timer at the latest.
-    """
-
-    interval = 0.25
-    """Seconds between two ticks."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._fresh: set[_Watched] = set()
-        self._seen: set[_Watched] = set()
-        self._timer: asyncio.TimerHandle | None = None
-
-    def add(self, watched: _Watched) -> None:
-        self._fresh.add(watched)
-        if self._timer is None:
-            self._timer = self._loop.call_later(self.interval, self._tick)
-
-    def discard(self, watched: _Watched) -> None:
-        self._fresh.discard(watched)
-        self._seen.discard(watched)
-
-    def _tick(self) -> None:
-        waiting = {watched for watched in self._seen if not watched.start_watch()}
-        self._seen = self._fresh | waiting
-        self._fresh = set()
-        self._timer = self._loop.call_later(self.interval, self._tick) if self._seen else None
-
-    async def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._fresh.clear()
-        self._seen.clear()
-
-
-class _Watched:
-    """What both kinds of ASGI exchange share: the watch for a client that leaves."""
-
-    __slots__ = ("_on_gone", "_watch", "gone")
-
-    capabilities: Capabilities
-    head: RequestHead
-
-    def __init__(self) -> None:
-        self.gone = False
-        self._on_gone: t.Callable[[], None] | None = None
-        self._watch: asyncio.Task[None] | None = None
-
-    def watch_gone(self, callback: t.Callable[[], None]) -> None:
-        self._on_gone = callback
-        if self.gone:
-            callback()
-
-    def start_watch(self) -> bool:
-        """Start watching; False if that cannot be done now and should be tried again."""
-        raise NotImplementedError
-
-    def _names_as_sent(self, headers: RawHeaders) -> RawHeaders:
-        # The specification asks for lower-case names; servers on HTTP/2 insist.
-        if self.capabilities.header_case:
-            return headers
-        lowered = [(name.lower(), value) for name, value in headers]
-        if self.head.http_version[0] == "1":
-            return lowered
-        # RFC 9113 section 8.2.2: there is no such thing.
-        return [field for field in lowered if field[0] not in _CONNECTION_FIELDS]
-
-    def leave(self) -> None:
-        """Note that the client has left."""
-        if not self.gone:
-            self.gone = True
-            if self._on_gone is not None:
-                self._on_gone()
-
-
-class AsgiHttpDownstream(_Watched):
+class AsgiHttpDownstream(Watched):
     """One ASGI ``http`` call as an ``HttpDownstream``.
 
     :param spool: bytes of a request body received ahead of its reader, so that a client
@@ -392,204 +301,8 @@ class AsgiHttpDownstream(_Watched):
         self._sweeper.discard(self)
         self._on_gone = None
         if self._watch is not None:
-            await _end(self._watch)
-
-
-def capabilities_of(scope: Scope) -> Capabilities:
-    """Return what the server that made ``scope`` can do: by its word if an adapter of ours
-    runs it, else by the extensions it names."""
-    state = scope.get("state")
-    if state is not None:
-        known = state.get("rolo.capabilities")
-        if known is not None:
-            return t.cast(Capabilities, known)
-    extensions = scope.get("extensions") or {}
-    return _extensions_as_capabilities(
-        "http.response.early_hint" in extensions, "websocket.http.response" in extensions
-    )
-
-
-@functools.cache
-def _extensions_as_capabilities(interim: bool, denial: bool) -> Capabilities:
-    return Capabilities(interim=interim, denial=denial)
+            await end_task(self._watch)
 
 
 def _is_chunked(headers: RawHeaders) -> bool:
     return any(name.lower() == b"transfer-encoding" for name, _ in headers)
-
-
-async def _end(task: asyncio.Task[t.Any]) -> None:
-    task.cancel()
-    try:
-        await task
-    except asyncio.CancelledError:
-        if not task.cancelled():
-            raise  # it is us who are being cancelled
-
-
-class AsgiWebSocketDownstream(_Watched):
-    """One ASGI ``websocket`` call as a ``WebSocketDownstream``."""
-
-    __slots__ = (
-        "_accepted",
-        "_close_sent",
-        "_closed",
-        "_pending",
-        "_receive",
-        "_send",
-        "_sweeper",
-        "capabilities",
-        "head",
-        "subprotocols",
-    )
-
-    def __init__(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        sweeper: Sweeper | None,
-        capabilities: Capabilities | None = None,
-    ) -> None:
-        super().__init__()
-        self.head: RequestHead = head_from_scope(scope)
-        self.capabilities = capabilities or capabilities_of(scope)
-        self.subprotocols: list[str] = list(scope.get("subprotocols") or ())
-        self._receive = receive
-        self._send = send
-        self._sweeper = sweeper
-        self._accepted = False
-        self._close_sent = False
-        self._closed: WebSocketDisconnectedError | None = None
-        self._pending: asyncio.Future[Event] | None = None
-        if sweeper is not None:
-            sweeper.add(self)
-
-    async def connect(self) -> None:
-        """Take the event that opens every websocket call.
-
-        :raises WebSocketDisconnectedError: the client left first
-        """
-        event = await self.receive_event()
-        if event["type"] == "websocket.disconnect":
-            raise self._disconnected(event)
-
-    async def receive_event(self, timeout: float | None = None) -> Event:
-        """Return the next ASGI event.
-
-        :param timeout: seconds; ``None`` waits for ever. An event that comes later is kept
-            for the next call.
-        :raises TimeoutError: nothing came in time
-        """
-        if self._pending is None:
-            if timeout is None:
-                return await self._receive()
-            self._pending = asyncio.ensure_future(self._receive())
-        pending = self._pending
-        done, _ = await asyncio.wait((pending,), timeout=timeout)
-        if not done:
-            raise TimeoutError("no websocket message in time")
-        self._pending = None
-        return pending.result()
-
-    async def send_event(self, event: Event) -> None:
-        """Send one ASGI event."""
-        await self._send(event)
-
-    def start_watch(self) -> bool:
-        if self._accepted or self._closed:
-            return True
-        if self._pending is None:
-            self._pending = asyncio.ensure_future(self._receive())
-            self._pending.add_done_callback(self._peek)
-        return True
-
-    def _peek(self, pending: asyncio.Future[Event]) -> None:
-        if pending.cancelled() or pending.exception() or self._accepted:
-            return
-        if pending.result()["type"] == "websocket.disconnect":
-            self.leave()
-
-    async def accept(self, subprotocol: str | None, headers: RawHeaders) -> None:
-        self._accepted = True
-        await self.send_event(
-            {
-                "type": "websocket.accept",
-                "subprotocol": subprotocol,
-                "headers": self._names_as_sent(headers),
-            }
-        )
-
-    async def reject(self, status: int, reason: bytes, headers: RawHeaders, body: bytes) -> None:
-        if not self.capabilities.denial:
-            # All that plain ASGI can say is "no", which servers turn into 403.
-            await self.send_event({"type": "websocket.close", "code": 1000, "reason": ""})
-            return
-        await self.send_event(
-            {
-                "type": "websocket.http.response.start",
-                "status": status,
-                "headers": self._names_as_sent(headers),
-            }
-        )
-        await self.send_event(
-            {"type": "websocket.http.response.body", "body": body, "more_body": False}
-        )
-
-    async def receive(self, timeout: float | None = None) -> str | bytes:
-        if self._closed is not None:
-            raise self._closed
-        event = await self.receive_event(timeout)
-        if event["type"] == "websocket.disconnect":
-            raise self._disconnected(event)
-        text = event.get("text")
-        return text if text is not None else bytes(event.get("bytes") or b"")
-
-    async def send(self, message: str | bytes) -> None:
-        if self._closed is not None:
-            raise self._closed
-        if self._close_sent:
-            raise WebSocketProtocolError("the websocket is closed from our side")
-        kind = "text" if isinstance(message, str) else "bytes"
-        try:
-            await self.send_event({"type": "websocket.send", kind: message})
-        except OSError as exc:
-            # The code it closed with, if it did, is for receive() to tell.
-            raise WebSocketDisconnectedError(1006, "") from exc
-
-    async def close(self, code: int | None, reason: str) -> None:
-        if self._closed is None and not self._close_sent:
-            self._close_sent = True
-            with contextlib.suppress(OSError):  # the client was quicker
-                await self.send_event({"type": "websocket.close", "code": code, "reason": reason})
-
-    async def wait_closed(self, timeout: float) -> None:
-        """After a close of ours, wait for the client's close frame, at most ``timeout``
-        seconds; a server may otherwise cut the connection before the client has read ours."""
-        if not self._close_sent or self._closed is not None:
-            return
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        try:
-            while True:
-                event = await self.receive_event(max(0.0, deadline - loop.time()))
-                if event["type"] == "websocket.disconnect":
-                    self._disconnected(event)
-                    return
-        except TimeoutError:
-            return
-
-    async def finish(self) -> None:
-        """End the watch. The websocket is over for the application."""
-        if self._sweeper is not None:
-            self._sweeper.discard(self)
-        self._on_gone = None
-        if self._pending is not None:
-            pending, self._pending = self._pending, None
-            await _end(t.cast("asyncio.Task[Event]", pending))
-
-    def _disconnected(self, event: Event) -> WebSocketDisconnectedError:
-        self._closed = WebSocketDisconnectedError(
-            event.get("code", 1005), event.get("reason") or ""
-        )
-        return self._closed

@@ -6,7 +6,7 @@ import asyncio
 import io
 import typing as t
 
-from rolo.asgi.downstream import Receive
+from rolo.asgi.watch import Receive
 from rolo.bridge.portal import Home, Portal, current_portal
 from rolo.errors import ClientDisconnected
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import typing as t
 
-from rolo.asgi.downstream import Send
 from rolo.asgi.input import portal_to
+from rolo.asgi.watch import Send
 
 
 class WsgiStartResponse:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from rolo.asgi.downstream import AsgiWebSocketDownstream, Event, Receive, Send
 from rolo.asgi.environ import Scope
 from rolo.asgi.input import portal_to
+from rolo.asgi.watch import Event, Receive, Send
+from rolo.asgi.websocket_downstream import AsgiWebSocketDownstream
 from rolo.bridge.websocket import PortalWebSocketAdapter
 
 

@@ -8,8 +8,7 @@ import typing as t
 
 if t.TYPE_CHECKING:
     from rolo.bridge.limits import Limits
-    from rolo.proxy.messages import PoolLimits, Tls
-    from rolo.proxy.upstream_websocket import WebSocketSettings
+    from rolo.proxy.messages import PoolLimits, Tls, WebSocketSettings
 
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
@@ -113,7 +112,7 @@ def _some(seconds: t.Callable[[str], t.Any]) -> t.Callable[[str], t.Any]:
 
 def websockets_of(args: argparse.Namespace) -> WebSocketSettings:
     """Return how ``args`` want websockets relayed."""
-    from rolo.proxy.upstream_websocket import WebSocketSettings
+    from rolo.proxy.messages import WebSocketSettings
 
     return WebSocketSettings(
         idle_timeout=args.websocket_idle_timeout,

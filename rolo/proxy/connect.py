@@ -17,15 +17,16 @@ from rolo.bridge.websocket import PortalWebSocketAdapter
 from rolo.errors import BadResponse, ConnectError, ConnectTimeout, UpstreamClosed
 from rolo.proxy.dial import tls_context
 from rolo.proxy.headers import response_headers
-from rolo.proxy.messages import PoolLimits, RawHeaders, Timeouts, Tls
-from rolo.proxy.target import Origin, parse_upstream
-from rolo.proxy.upstream_websocket import (
-    DEFAULT_SETTINGS,
-    Handshake,
-    HandshakeRefused,
+from rolo.proxy.messages import (
+    DEFAULT_WEBSOCKET_SETTINGS,
+    PoolLimits,
+    RawHeaders,
+    Timeouts,
+    Tls,
     WebSocketSettings,
-    without_handshake_fields,
 )
+from rolo.proxy.target import Origin, parse_upstream
+from rolo.proxy.upstream_websocket import Handshake, HandshakeRefused, without_handshake_fields
 from rolo.proxy.websocket_client import WebSocketClient
 from rolo.websocket.adapter import BytesMessage, Message, TextMessage, WebSocketAdapter
 from rolo.websocket.codes import LOST, NO_CODE
@@ -61,7 +62,7 @@ def connect_websocket(
     headers: t.Mapping[str, str] | t.Iterable[tuple[str, str]] = (),
     timeouts: Timeouts | None = None,
     tls: Tls | None = None,
-    settings: WebSocketSettings = DEFAULT_SETTINGS,
+    settings: WebSocketSettings = DEFAULT_WEBSOCKET_SETTINGS,
 ) -> ClientWebSocket:
     """Open a websocket. It is the caller's to close; it is a context manager, too.
 

@@ -10,12 +10,11 @@ from rolo.client import HttpClient
 from rolo.errors import ClientDisconnected, RoloError, describe
 from rolo.gateway.chain import HandlerChain, RequestContext, remember_context
 from rolo.proxy.headers import ForwardedPolicy
-from rolo.proxy.messages import PoolLimits, Timeouts, Tls
+from rolo.proxy.messages import PoolLimits, Timeouts, Tls, WebSocketSettings
 from rolo.proxy.outgoing import DEFAULT_POLICY, raw_tail
 from rolo.proxy.proxy import Proxy
 from rolo.proxy.rewrite.errors import HookError
 from rolo.proxy.rewrite.hooks import HookArguments, Hooks
-from rolo.proxy.upstream_websocket import WebSocketSettings
 from rolo.proxy_status import check_name, proxy_status
 from rolo.request import Request, get_raw_path
 from rolo.response import Response

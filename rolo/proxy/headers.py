@@ -277,17 +277,9 @@ def _with_host(headers: RawHeaders, host: bytes) -> RawHeaders:
     return result
 
 
-def response_headers(
-    headers: RawHeaders, *, via: str | None = None, http_version: str = "1.1"
-) -> RawHeaders:
+def response_headers(headers: RawHeaders) -> RawHeaders:
     """Return the fields of an answer on its way to the client.
 
     Content-Length stays, Transfer-Encoding goes: who sends the answer frames it.
-
-    :param via: name under which to add ourselves to Via
-    :param http_version: in which the origin answered, for Via
     """
-    passed = end_to_end(headers)
-    if via is not None:
-        passed.append((b"Via", via_value(via, http_version)))
-    return passed
+    return end_to_end(headers)

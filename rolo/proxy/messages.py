@@ -91,3 +91,30 @@ class OutgoingRequest:
     it, or when it does not answer within a second (RFC 9110 section 10.1.1)."""
     request_trailers: t.Callable[[], RawHeaders] | None = None
     """Asked after the end of a chunked body for the trailers to send."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WebSocketSettings:
+    """How websockets are relayed. Times are in seconds; ``None`` is no limit."""
+
+    idle_timeout: float | None = None
+    """Without a message in either direction; both legs are then closed with 1001."""
+    ping_interval: float | None = None
+    """Of silence, after which the origin is sent a ping; ``None`` sends none. Clients are
+    pinged by the server, see :class:`~rolo.bridge.limits.Limits`."""
+    ping_timeout: float = 20.0
+    """From a ping of ours until something must come, else the origin counts as lost."""
+    close_timeout: float = 10.0
+    """For the answer to a close frame."""
+    max_message: int | None = 100 * 1024 * 1024
+    """Bytes of one message from the origin, inflated. Messages from clients are limited by
+    the server that takes them."""
+    compression: bool = False
+    """Offer permessage-deflate to origins. What clients get is the server's choice."""
+    buffer: int = 64 * 1024
+    """Bytes held unread, and unsent, before the origin is made to wait."""
+    max_refusal: int = 1024 * 1024
+    """Bytes of the body of an origin's answer that is no websocket."""
+
+
+DEFAULT_WEBSOCKET_SETTINGS = WebSocketSettings()

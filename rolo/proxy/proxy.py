@@ -13,7 +13,16 @@ from rolo.client import HttpClient
 from rolo.forwarded import LazyResponse, UpstreamAnswer
 from rolo.proxy.client import ForwardingClient, portal_of
 from rolo.proxy.headers import ForwardedPolicy, response_headers
-from rolo.proxy.messages import OnInterim, OutgoingRequest, PoolLimits, RawHeaders, Timeouts, Tls
+from rolo.proxy.messages import (
+    DEFAULT_WEBSOCKET_SETTINGS,
+    OnInterim,
+    OutgoingRequest,
+    PoolLimits,
+    RawHeaders,
+    Timeouts,
+    Tls,
+    WebSocketSettings,
+)
 from rolo.proxy.outgoing import DEFAULT_POLICY, HeaderEdits, outgoing_request
 from rolo.proxy.rewrite.bodies import upload_pieces
 from rolo.proxy.rewrite.context import ProxyContext
@@ -22,12 +31,7 @@ from rolo.proxy.rewrite.hooks import HookArguments, HookFunctions, Hooks
 from rolo.proxy.rewrite.phases import Phases
 from rolo.proxy.rewrite.websocket import HookedWebSocket
 from rolo.proxy.target import parse_upstream
-from rolo.proxy.upstream_websocket import (
-    DEFAULT_SETTINGS,
-    Handshake,
-    UpstreamWebSocket,
-    WebSocketSettings,
-)
+from rolo.proxy.upstream_websocket import Handshake, UpstreamWebSocket
 from rolo.proxy.websocket_proxy import RelayHooks, WebSocketProxy, outgoing_handshake
 from rolo.request import Request, restore_payload
 from rolo.response import Response
@@ -84,7 +88,7 @@ class Proxy(HttpClient):
             limits=limits,
             tls=tls,
             forwarded=forwarded,
-            settings=websockets or DEFAULT_SETTINGS,
+            settings=websockets or DEFAULT_WEBSOCKET_SETTINGS,
         )
         self._below = _Below(self, None)
         self.use(hooks, **functions)

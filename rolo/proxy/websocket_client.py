@@ -8,16 +8,15 @@ import weakref
 
 from rolo.bridge.portal import Home, Portal
 from rolo.proxy.dial import Dialer
-from rolo.proxy.messages import PoolLimits, Timeouts, Tls
-from rolo.proxy.upstream_websocket import (
-    DEFAULT_SETTINGS,
-    Handshake,
-    Place,
-    UpstreamConnection,
-    UpstreamWebSocket,
+from rolo.proxy.messages import (
+    DEFAULT_WEBSOCKET_SETTINGS,
+    PoolLimits,
+    Timeouts,
+    Tls,
     WebSocketSettings,
-    open_websocket,
 )
+from rolo.proxy.upstream_websocket import Handshake, UpstreamWebSocket, open_websocket
+from rolo.proxy.websocket_connection import Place, UpstreamConnection
 
 # Seconds for an origin to take what is unsent when we go away.
 _LEAVE_TIMEOUT = 0.5
@@ -38,7 +37,7 @@ class WebSocketClient:
         timeouts: Timeouts | None = None,
         limits: PoolLimits | None = None,
         tls: Tls | None = None,
-        settings: WebSocketSettings = DEFAULT_SETTINGS,
+        settings: WebSocketSettings = DEFAULT_WEBSOCKET_SETTINGS,
     ) -> None:
         self.timeouts = timeouts or Timeouts()
         self.limits = limits or PoolLimits()

@@ -10,16 +10,21 @@ from rolo.bridge.portal import Portal
 from rolo.forwarded import LazyResponse, UpstreamAnswer
 from rolo.proxy.client import portal_of
 from rolo.proxy.headers import ForwardedPolicy
-from rolo.proxy.messages import PoolLimits, RawHeaders, Timeouts, Tls
+from rolo.proxy.messages import (
+    DEFAULT_WEBSOCKET_SETTINGS,
+    PoolLimits,
+    RawHeaders,
+    Timeouts,
+    Tls,
+    WebSocketSettings,
+)
 from rolo.proxy.outgoing import DEFAULT_POLICY, HeaderEdits, outgoing_head
 from rolo.proxy.relay import Closed, Hook, Relay
 from rolo.proxy.target import Upstream, parse_upstream
 from rolo.proxy.upstream_websocket import (
-    DEFAULT_SETTINGS,
     Handshake,
     HandshakeRefused,
     UpstreamWebSocket,
-    WebSocketSettings,
     without_handshake_fields,
 )
 from rolo.proxy.websocket_client import WebSocketClient
@@ -56,7 +61,7 @@ class WebSocketProxy:
         limits: PoolLimits | None = None,
         tls: Tls | None = None,
         forwarded: ForwardedPolicy = DEFAULT_POLICY,
-        settings: WebSocketSettings = DEFAULT_SETTINGS,
+        settings: WebSocketSettings = DEFAULT_WEBSOCKET_SETTINGS,
     ) -> None:
         self.upstream = parse_upstream(forward_base_url)
         self.preserve_host = preserve_host
@@ -151,7 +156,7 @@ def relay_websocket(
     forward_path: str | None = None,
     headers: HeaderEdits | None = None,
     *,
-    settings: WebSocketSettings = DEFAULT_SETTINGS,
+    settings: WebSocketSettings = DEFAULT_WEBSOCKET_SETTINGS,
     **hooks: t.Unpack[RelayHooks],
 ) -> Response:
     """Relay one websocket, as :meth:`WebSocketProxy.relay` of a proxy that lives as long as

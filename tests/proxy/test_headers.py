@@ -147,7 +147,6 @@ def test_forwarded_is_written_as_in_rfc_7239():
 def test_via_is_added_as_a_line_of_its_own():
     policy = ForwardedPolicy(via="rolo")
     assert apply("Via: 1.1 a", policy, http_version="1.0").endswith("| Via: 1.0 rolo")
-    assert text(response_headers(pairs("A: 1"), via="rolo")) == "A: 1 | Via: 1.1 rolo"
 
 
 def test_wrong_settings_are_refused():
