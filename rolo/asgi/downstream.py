@@ -57,8 +57,7 @@ class AsgiHttpDownstream(Watched):
         "request_trailers",
     )
 
-    outlet: Outlet | None = None
-    outstanding = None
+    outlet = outstanding = None
 
     def __init__(
         self,

@@ -75,15 +75,17 @@ class HttpDownstream(t.Protocol):
     capabilities: Capabilities
     gone: bool
     """True once the client is known to have left."""
-    outlet: Outlet | None
-    """Where pieces of the answer's body can be written without waiting, after its head;
-    ``None`` where the server takes each by a call that waits."""
     fault: DownstreamError | None
     """Why the request must be refused, though the server below let it through."""
 
     @property
     def may_have_body(self) -> bool:
         """False if the head says that no body follows."""
+
+    @property
+    def outlet(self) -> Outlet | None:
+        """Where pieces of the answer's body can be written without waiting, after its head;
+        ``None`` where the server takes each by a call that waits."""
 
     @property
     def outstanding(self) -> int | None:

@@ -85,7 +85,6 @@ class NativeExchange(Inflow):
         decoder: BodyDecoder | None,
     ) -> None:
         super().__init__()
-        self.outlet: Outlet | None = self
         self.head = head
         self._connection = connection
         self._decoder = decoder
@@ -232,6 +231,10 @@ class NativeExchange(Inflow):
                 self._count(size)
             connection.write(chunk)
         return not connection.writing_paused
+
+    @property
+    def outlet(self) -> Outlet | None:
+        return self
 
     @property
     def outstanding(self) -> int | None:

@@ -13,6 +13,7 @@ import contextlib
 import contextvars
 import threading
 import typing as t
+import weakref
 
 import greenlet
 
@@ -22,7 +23,9 @@ T = t.TypeVar("T")
 
 _MAX_IDLE_GREENLETS = 128
 
-_current: contextvars.ContextVar[Portal | None] = contextvars.ContextVar(
+# Weakly: a portal holds the context, or the task, in which it is current. A circle for each
+# exchange would leave all that it was made of to the garbage collection.
+_current: contextvars.ContextVar[weakref.ref[Portal] | None] = contextvars.ContextVar(
     "rolo_portal", default=None
 )
 
@@ -30,7 +33,8 @@ _current: contextvars.ContextVar[Portal | None] = contextvars.ContextVar(
 def current_portal() -> Portal | None:
     """Return the portal of the exchange that the calling handler serves, or ``None``
     outside a handler that a bridge runs (a script, a WSGI server)."""
-    return _current.get()
+    reference = _current.get()
+    return None if reference is None else reference()
 
 
 class HandlerGreenlet(greenlet.greenlet):
@@ -162,7 +166,17 @@ class Portal:
     :func:`current_portal` of the handler's context.
     """
 
-    __slots__ = ("_interrupted", "_owed", "_pending", "context", "gone", "home", "owner", "task")
+    __slots__ = (
+        "__weakref__",
+        "_interrupted",
+        "_owed",
+        "_pending",
+        "context",
+        "gone",
+        "home",
+        "owner",
+        "task",
+    )
 
     def __init__(self, home: Home, owner: asyncio.Task[t.Any] | None = None) -> None:
         self.home = home
@@ -327,7 +341,7 @@ class Portal:
 
     def enter(self) -> None:
         """Make this the :func:`current_portal` of the running context."""
-        _current.set(self)
+        _current.set(weakref.ref(self))
 
     def track(self, task: asyncio.Task[t.Any]) -> None:
         """Cancel ``task`` when the client leaves."""
