@@ -273,7 +273,7 @@ class Portal:
         :param context: in which ``function`` runs
         """
         idle = self.home.deep_greenlets
-        handler = take_greenlet(idle)
+        handler = idle.pop() if idle else take_greenlet(idle)
         handler.gr_context = context
         awaited = handler.switch(function, args)
         if handler.busy:

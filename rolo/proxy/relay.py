@@ -180,13 +180,14 @@ class Relay:
             asked = getattr(self, hook)
             if asked is not None:
                 given = asked(message)
-                if given is None:
-                    return True
-                if not isinstance(given, _MESSAGE):
-                    # It waits: the task of this direction has to wait with it.
-                    self._given[hook] = given
-                    return False
-                message = given
+                if given is not message:
+                    if given is None:
+                        return True
+                    if not isinstance(given, _MESSAGE):
+                        # It waits: the task of this direction has to wait with it.
+                        self._given[hook] = given
+                        return False
+                    message = given
             self.moved = True
             sink.send_nowait(message)
             return True

@@ -11,7 +11,7 @@ from werkzeug.datastructures import Headers
 from rolo.bridge.beside import Beside
 from rolo.bridge.downstream import WebSocketDownstream
 from rolo.bridge.portal import Portal
-from rolo.errors import ClientDisconnected
+from rolo.errors import ClientDisconnected, RoloError
 from rolo.forwarded import LazyResponse, UpstreamAnswer
 from rolo.proxy.messages import WebSocketSettings
 from rolo.proxy.relay import Closed, Relay
@@ -23,7 +23,7 @@ from rolo.proxy.rewrite.messages import OutboundHandshake, ProxiedResponse
 from rolo.proxy.rewrite.phases import Hook, Phases
 from rolo.proxy.rewrite.relayed import Message, RelayedWebSocket
 from rolo.proxy.rewrite.running import HookedRun
-from rolo.proxy.rewrite.transform import call, several
+from rolo.proxy.rewrite.transform import call, failed, several
 from rolo.proxy.upstream_websocket import Handshake, HandshakeRefused, UpstreamWebSocket
 from rolo.response import Response
 from rolo.websocket.codes import INTERNAL_ERROR, LOST
@@ -258,8 +258,13 @@ class _Passing:
         context = self._context
         context.phase = self._phase
         label, function = self._hooks[0]
-        new = call(label, function, context, message)
-        if new is None or new is message:
+        try:  # as call() does, without calling it for each message
+            new = function(context, message)
+        except (RoloError, WebSocketError):
+            raise
+        except Exception as exc:
+            raise failed(label, exc) from exc
+        if new is message or new is None:
             return message
         return new if isinstance(new, str | bytes) else list(new)
 
