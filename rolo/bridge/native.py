@@ -310,6 +310,12 @@ class Connection(asyncio.BufferedProtocol):
         if self.closed:
             raise ClientDisconnected("the client left")
 
+    def send_promptly(self, promptly: bool) -> None:
+        """Hand each write to the kernel at once, or (the default) let small ones wait for the
+        end of this turn of the loop, together. In a stream of events, of which many connections
+        have one in the same turn, none should wait for the others."""
+        self.transport.set_write_buffer_limits(high=0 if promptly else self.settings.buffer)
+
     @property
     def writing_paused(self) -> bool:
         return self._writing_paused

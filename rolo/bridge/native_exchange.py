@@ -76,6 +76,7 @@ class NativeExchange(Inflow):
     _framing = Framing.NONE
     _left = 0
     _complete = False
+    _promptly = False
 
     def __init__(
         self,
@@ -305,6 +306,8 @@ class NativeExchange(Inflow):
 
     def _leave(self) -> None:
         connection, decoder = self._connection, self._decoder
+        if self._promptly:
+            connection.send_promptly(False)
         if decoder is None or decoder.done:
             if self._keep_alive:
                 connection.next_request()
@@ -363,6 +366,9 @@ class NativeExchange(Inflow):
             self._framing = Framing.NONE
         else:
             self._frame(fields, length, chunked, whole)
+            if whole is None and self._framing is not Framing.LENGTH:
+                self._promptly = True
+                self._connection.send_promptly(True)
         self._settle_persistence(fields)
         block = encode_response_head(status, reason, fields)
         self._status = status
