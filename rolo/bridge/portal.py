@@ -40,18 +40,11 @@ def current_portal() -> Portal | None:
 class HandlerGreenlet(greenlet.greenlet):
     """Runs one handler of ``loop`` mode after the other; its parent is the loop's own
     greenlet. Making a greenlet costs ten times what switching to one does, so idle ones
-    are kept.
-
-    :param idle: where it waits for the next handler
-    """
+    are kept."""
 
     busy = False
     value: t.Any = None
     failure: BaseException | None = None
-
-    def __init__(self, idle: list[HandlerGreenlet]) -> None:
-        super().__init__()
-        self.idle = idle
 
     def run(self) -> None:
         # Nothing is handed over at the start: greenlet would keep it as long as it lives.
@@ -79,24 +72,6 @@ class HandlerGreenlet(greenlet.greenlet):
             del failure  # its traceback leads back here
 
 
-def take_greenlet(idle: list[HandlerGreenlet]) -> HandlerGreenlet:
-    """Return a greenlet out of ``idle``, or a new one. The loop's thread only."""
-    if idle:
-        return idle.pop()
-    handler = HandlerGreenlet(idle)
-    handler.switch()
-    return handler
-
-
-def give_greenlet(handler: HandlerGreenlet) -> None:
-    """Take back a greenlet whose handler has returned."""
-    if len(handler.idle) < _MAX_IDLE_GREENLETS:
-        handler.gr_context = None  # it knows the exchange
-        handler.idle.append(handler)
-    else:
-        handler.throw(greenlet.GreenletExit)
-
-
 class Home:
     """The loop of a bridge, with what lives as long as the bridge does on that loop."""
 
@@ -106,13 +81,8 @@ class Home:
         """The thread that runs the loop; ``None`` if no sync code of ours runs there."""
         self._resources: dict[t.Any, t.Any] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self.greenlets: list[HandlerGreenlet] = []
-        """Idle ones that were started by a task."""
-        self.deep_greenlets: list[HandlerGreenlet] = []
-        """Idle ones that were started by a callback of a socket, that is from within the
-        event loop's polling, which has large arrays on the C stack. A switch saves what of
-        the stack lies between the place where a greenlet was started and the place where it
-        is switched to: 25 us instead of 2, were these mixed with the others."""
+        self.idle: list[HandlerGreenlet] = []
+        """Greenlets that wait for the next handler."""
         self.parked: set[_Parked] = set()
         """Threads that wait for this loop."""
 
@@ -149,14 +119,29 @@ class Home:
         while self._resources:
             _, resource = self._resources.popitem()
             await resource.close()
-        for idle in (self.greenlets, self.deep_greenlets):
-            while idle:
-                idle.pop().throw(greenlet.GreenletExit)
+        while self.idle:
+            self.idle.pop().throw(greenlet.GreenletExit)
 
     def abandon(self) -> None:
         """Release the threads that still wait for the loop, which has stopped. Any thread."""
         for parked in list(self.parked):
             parked.release()
+
+    def take_greenlet(self) -> HandlerGreenlet:
+        """Return an idle greenlet, or a new one. The loop's thread only."""
+        if self.idle:
+            return self.idle.pop()
+        handler = HandlerGreenlet()
+        handler.switch()
+        return handler
+
+    def give_greenlet(self, handler: HandlerGreenlet) -> None:
+        """Take back a greenlet whose handler has returned."""
+        if len(self.idle) < _MAX_IDLE_GREENLETS:
+            handler.gr_context = None  # it knows the exchange
+            self.idle.append(handler)
+        else:
+            handler.throw(greenlet.GreenletExit)
 
 
 class Portal:
@@ -257,7 +242,7 @@ class Portal:
     async def run_in_greenlet(self, function: t.Callable[..., T], *args: t.Any) -> T:
         """Run ``function`` in a greenlet on the loop, awaiting what it hands to
         :meth:`call`. Errors of what is awaited are raised inside ``function``."""
-        handler = take_greenlet(self.home.greenlets)
+        handler = self.home.take_greenlet()
         # Share the context, as a plain call would, so that variables set by the handler
         # are seen by the coroutines it waits for.
         handler.gr_context = greenlet.getcurrent().gr_context
@@ -272,8 +257,8 @@ class Portal:
 
         :param context: in which ``function`` runs
         """
-        idle = self.home.deep_greenlets
-        handler = idle.pop() if idle else take_greenlet(idle)
+        idle = self.home.idle
+        handler = idle.pop() if idle else self.home.take_greenlet()
         handler.gr_context = context
         awaited = handler.switch(function, args)
         if handler.busy:
@@ -300,7 +285,7 @@ class Portal:
 
     def _end(self, handler: HandlerGreenlet) -> t.Any:
         if not handler.dead:
-            give_greenlet(handler)
+            self.home.give_greenlet(handler)
         if handler.failure is not None:
             handler.raise_failure()
         value, handler.value = handler.value, None
