@@ -12,7 +12,7 @@ import tempfile
 import typing as t
 
 from rolo.bridge.downstream import HttpDownstream, RawHeaders
-from rolo.bridge.flow import Outlet
+from rolo.bridge.flow import Outlet, SeenOutlet
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
 from rolo.bridge.portal import Portal
 from rolo.errors import RoloError
@@ -124,17 +124,17 @@ class RequestBody:
             if not outlet.write(await self.receive_body()):
                 await outlet.drained()
         if not self._ended:
-            await self.downstream.pour_body(_Counted(self, outlet))
+            await self.downstream.pour_body(SeenOutlet(outlet, self._count))
             self._ended = True
 
     async def _pull(self) -> bytes:
         """Return the next piece from the client."""
         piece = await self.downstream.receive_body()
         self._ended = not piece
-        self.count(piece)
+        self._count(piece)
         return piece
 
-    def count(self, piece: bytes) -> None:
+    def _count(self, piece: bytes) -> None:
         """Count a piece that the client sent.
 
         :raises ContentTooLarge: the body is longer than the limit
@@ -203,21 +203,6 @@ class RequestBody:
                 "which can therefore not be forwarded"
             )
         return self._record
-
-
-class _Counted:
-    """An outlet for a body whose length is limited."""
-
-    __slots__ = ("_body", "_outlet", "drained")
-
-    def __init__(self, body: RequestBody, outlet: Outlet) -> None:
-        self._body = body
-        self._outlet = outlet
-        self.drained = outlet.drained
-
-    def write(self, piece: bytes) -> bool:
-        self._body.count(piece)
-        return self._outlet.write(piece)
 
 
 class RequestStream(io.RawIOBase):

@@ -58,6 +58,21 @@ async def pour_pulled(body: t.AsyncIterable[bytes], outlet: Outlet) -> None:
             await outlet.drained()
 
 
+class SeenOutlet:
+    """An outlet, with what is written to it shown to ``see`` first."""
+
+    __slots__ = ("_outlet", "_see", "drained")
+
+    def __init__(self, outlet: Outlet, see: t.Callable[[bytes], t.Any]) -> None:
+        self._outlet = outlet
+        self._see = see
+        self.drained = outlet.drained
+
+    def write(self, piece: bytes) -> bool:
+        self._see(piece)
+        return self._outlet.write(piece)
+
+
 class Inflow:
     """What has arrived of a body and is not taken yet; a base class for both sides.
 
@@ -106,6 +121,12 @@ class Inflow:
 
     async def _pour(self, outlet: Outlet) -> None:
         """Hand everything to ``outlet``, to the end of the body."""
+        try:
+            await self._pour_all(outlet)
+        finally:
+            self._outlet_full = False  # that of nobody any more
+
+    async def _pour_all(self, outlet: Outlet) -> None:
         while True:
             while self._pieces:
                 if not outlet.write(self._take()):

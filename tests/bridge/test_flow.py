@@ -162,7 +162,23 @@ def test_a_cancelled_pour_leaves_the_body_to_others():
         await asyncio.wait((pouring,))
         body.put(b"later")
         assert outlet.pieces == []
+        assert not body.full(100)
         assert await body.receive_body() == b"later"
+
+    asyncio.run(main())
+
+
+def test_a_pour_cancelled_at_a_full_outlet_holds_up_nobody():
+    async def main():
+        body, outlet = Body(), Outlet(full_after=1)
+        pouring = asyncio.create_task(body.pour(outlet))
+        await turn()
+        body.put(b"1")
+        await turn()
+        assert body.full(100)
+        pouring.cancel()
+        await asyncio.wait((pouring,))
+        assert not body.full(100)
 
     asyncio.run(main())
 

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import typing as t
 
-from rolo.bridge.flow import Outlet, pour_pulled, pour_read
+from rolo.bridge.flow import Outlet, SeenOutlet, pour_pulled, pour_read
 from rolo.bridge.portal import Portal
 from rolo.proxy.messages import AsyncBody, OutgoingRequest, RawHeaders
 from rolo.proxy.rewrite.codings import decode, encode
@@ -113,7 +113,7 @@ class TrackedBody:
     async def pour(self, outlet: Outlet) -> None:
         """As :meth:`UpstreamBody.pour`."""
         try:
-            await pour_pulled(self._body, _SeenOutlet(outlet, self._passed))
+            await pour_pulled(self._body, SeenOutlet(outlet, self._passed))
         except Exception as exc:
             self._watcher.body_failed(exc)
             raise
@@ -176,21 +176,6 @@ class TappedBody(TrackedBody):
     def _passed(self, piece: bytes) -> None:
         if piece:
             self._see(piece)
-
-
-class _SeenOutlet:
-    """An outlet, with what is written to it shown to ``see`` first."""
-
-    __slots__ = ("_outlet", "_see", "drained")
-
-    def __init__(self, outlet: Outlet, see: See) -> None:
-        self._outlet = outlet
-        self._see = see
-        self.drained = outlet.drained
-
-    def write(self, piece: bytes) -> bool:
-        self._see(piece)
-        return self._outlet.write(piece)
 
 
 class PulledTap:
@@ -295,7 +280,7 @@ class TappedUpload:
 
     async def pour(self, outlet: Outlet) -> None:
         """Hand all of it to ``outlet`` as it comes."""
-        await pour_read(self._body, _SeenOutlet(outlet, self._see))
+        await pour_read(self._body, SeenOutlet(outlet, self._see))
         self._see(b"")
 
 
