@@ -7,6 +7,7 @@ built: the raw pairs go out as they came.
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 from werkzeug.datastructures import Headers
@@ -16,7 +17,8 @@ from rolo.response import Response
 RawHeaders = list[tuple[bytes, bytes]]
 
 
-class UpstreamAnswer(t.NamedTuple):
+@dataclasses.dataclass(slots=True, eq=False)
+class UpstreamAnswer:
     """An answer as an upstream gave it, hop-by-hop fields gone."""
 
     status: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import dataclasses
 import threading
 import typing as t
 
@@ -33,7 +34,8 @@ class PulledBody(t.Protocol):
     def __aiter__(self) -> t.AsyncIterator[bytes]: ...
 
 
-class Outcome(t.NamedTuple):
+@dataclasses.dataclass(slots=True, eq=False)
+class Outcome:
     """A response taken apart: what to send, and what to close afterwards."""
 
     status: int
@@ -61,7 +63,7 @@ def take_apart(response: Response, environ: t.Callable[[], t.Any], method: str) 
     """
     answer = response.untouched_answer if isinstance(response, LazyResponse) else None
     if answer is not None:
-        status, reason, headers, body = answer
+        status, reason, headers, body = answer.status, answer.reason, answer.headers, answer.body
     else:
         status, reason = _status_line(response)
         headers = _completed_headers(response, environ)

@@ -161,8 +161,8 @@ class ScriptedHandler:
         self._seen = self._stamp()
         self._handler = self._load()
 
-    def __call__(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        return self._handler(*args, **kwargs)
+    def __call__(self, chain: t.Any, context: t.Any, response: t.Any) -> None:
+        self._handler(chain, context, response)
 
     def close(self) -> None:
         """Close the connections to the upstream."""

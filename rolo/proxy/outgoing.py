@@ -142,9 +142,11 @@ def _target(
     (``None``: it names none)."""
     asked: bytes | None = None
     if isinstance(request, BridgeRequest):
-        raw_path, query, _, asked = split_target(request.head.target, method)
+        form = split_target(request.head.target, method)
+        raw_path, query, asked = form.path, form.query, form.authority
     elif (uri := request.environ.get("RAW_URI")) and "rolo.headers" in request.environ:
-        raw_path, query, _, asked = split_target(uri.encode("latin-1"), method)
+        form = split_target(uri.encode("latin-1"), method)
+        raw_path, query, asked = form.path, form.query, form.authority
     else:
         raw_path = get_raw_path(request).encode("latin-1")
         query = request.query_string or None

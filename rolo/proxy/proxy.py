@@ -175,11 +175,11 @@ class _Below:
         self._edits = edits
 
     def build(self, context: ProxyContext) -> OutgoingRequest:
-        proxy = self._proxy
+        proxy, (upstream, path) = self._proxy, context.chosen
         return outgoing_request(
             context.request,
-            context.upstream,
-            path=context.chosen_path,
+            upstream,
+            path=path,
             edits=self._edits,
             preserve_host=proxy.preserve_host,
             policy=proxy.forwarded,
@@ -213,11 +213,11 @@ class _BelowWebSockets:
         self.settings = proxy.websockets.settings
 
     def build(self, context: ProxyContext) -> Handshake:
-        proxy = self._proxy
+        proxy, (upstream, path) = self._proxy, context.chosen
         return outgoing_handshake(
             context.request,
-            context.upstream,
-            path=context.chosen_path,
+            upstream,
+            path=path,
             edits=self._edits,
             preserve_host=proxy.preserve_host,
             policy=proxy.forwarded,

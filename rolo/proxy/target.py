@@ -165,7 +165,8 @@ def _ascii_host(url: str, host: str) -> str:
     return host.lower()
 
 
-class TargetForm(t.NamedTuple):
+@dataclasses.dataclass(slots=True)
+class TargetForm:
     """A request target taken apart (RFC 9112 section 3.2), every byte as it came."""
 
     path: bytes

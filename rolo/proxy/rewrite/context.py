@@ -35,10 +35,10 @@ _OF_ONE_EXCHANGE = (
     "phase",
     "bytes_received",
     "bytes_sent",
-    "seconds_to_head",
     "seconds",
+    "_head_came",
     "_outbound",
-    "_outgoing",
+    "outgoing",
 )
 _PATH_PHASES = ("on_request", "on_connect_failed")
 
@@ -62,6 +62,8 @@ class ProxyContext(RequestContext):
     """How a relayed websocket ended."""
     error: BaseException | None = None
     """What went wrong, ``None`` if nothing did."""
+    outgoing: OutgoingRequest | None = None
+    """What :attr:`outbound` shows."""
     outcome: Outcome = ""
     """How it ended, empty before: ``complete``; ``answered`` by a hook; ``refused``, with
     an error before the answer's head; ``aborted`` after it; ``unread``, because the answer
@@ -72,16 +74,15 @@ class ProxyContext(RequestContext):
     """Of the request's body, as forwarded so far."""
     bytes_sent: int = 0
     """Of the answer's body; known in ``on_finished``."""
-    seconds_to_head: float | None = None
-    """From the start to the head of the upstream's answer, ``None`` without one."""
     seconds: float = 0.0
     """From the start to the end; known in ``on_finished``."""
 
-    _upstream: Upstream
-    _path: str | None = None
+    chosen: tuple[Upstream, str | None]
+    """:attr:`upstream`, and :attr:`path` if one was chosen: ``None`` forwards what came,
+    byte for byte."""
     _portal: Portal | None = None
-    _clock: float
-    _outgoing: OutgoingRequest | None = None
+    _clock: float | None = None
+    _head_came: float | None = None
     _outbound: OutboundRequest | None = None
 
     @classmethod
@@ -102,28 +103,37 @@ class ProxyContext(RequestContext):
             context = cls.__new__(cls)
             if chain is not None:
                 context.__dict__ = chain.__dict__
-        own = context.__dict__
-        if "_clock" in own:
-            for name in _OF_ONE_EXCHANGE:
-                own.pop(name, None)
-        own["request"] = request
-        own["_upstream"] = upstream
-        own["_path"] = path
-        own["_portal"] = portal
-        own["_clock"] = time.perf_counter()
+        if context._clock is not None:
+            context._forget()
+        context.request = request
+        context.chosen = upstream, path
+        context._portal = portal
+        context._clock = time.perf_counter()
         return context
+
+    def _forget(self) -> None:
+        own = self.__dict__
+        for name in _OF_ONE_EXCHANGE:
+            own.pop(name, None)
 
     @property
     def outbound(self) -> OutboundRequest | None:
         """What goes out; ``None`` before ``on_outgoing``, and for websockets."""
-        outgoing, outbound = self._outgoing, self._outbound
+        outgoing, outbound = self.outgoing, self._outbound
         if outgoing is not None and (outbound is None or outbound.outgoing is not outgoing):
             outbound = self._outbound = OutboundRequest(outgoing, self._portal)
         return outbound
 
-    def goes_out(self, outgoing: OutgoingRequest) -> None:
-        """Make ``outgoing`` what :attr:`outbound` shows."""
-        self._outgoing = outgoing
+    def comes_back(self) -> None:
+        """Note that the head of the upstream's answer is here."""
+        self._head_came = time.perf_counter()
+
+    @property
+    def seconds_to_head(self) -> float | None:
+        """From the start to the head of the upstream's answer, ``None`` without one."""
+        if self._head_came is None or self._clock is None:
+            return None
+        return self._head_came - self._clock
 
     @property
     def upstream(self) -> Upstream:
@@ -133,19 +143,21 @@ class ProxyContext(RequestContext):
         :raises RuntimeError: set in another phase, when it is settled
         :raises ValueError: set to something that is not a URL to forward to
         """
-        return self._upstream
+        return self.chosen[0]
 
     @upstream.setter
     def upstream(self, url: str | Upstream) -> None:
         self._settle("upstream")
-        self._upstream = parse_upstream(url) if isinstance(url, str) else url
+        upstream = parse_upstream(url) if isinstance(url, str) else url
+        self.chosen = upstream, self.chosen[1]
 
     @property
     def path(self) -> str:
         """The path to ask the upstream for, percent-encoded, below its base URL; the query
         is not part of it. Set it where ``upstream`` may be set."""
-        if self._path is not None:
-            return self._path
+        chosen = self.chosen[1]
+        if chosen is not None:
+            return chosen
         head = getattr(self.request, "head", None)
         if head is None:
             return get_raw_path(self.request)
@@ -154,12 +166,7 @@ class ProxyContext(RequestContext):
     @path.setter
     def path(self, path: str) -> None:
         self._settle("path")
-        self._path = path
-
-    @property
-    def chosen_path(self) -> str | None:
-        """The path if one was chosen; ``None`` forwards what came, byte for byte."""
-        return self._path
+        self.chosen = self.chosen[0], path
 
     @property
     def portal(self) -> Portal | None:
@@ -197,7 +204,7 @@ class ProxyContext(RequestContext):
 
     def elapsed(self) -> float:
         """Return the seconds since the exchange began."""
-        return time.perf_counter() - self._clock
+        return 0.0 if self._clock is None else time.perf_counter() - self._clock
 
     def _settle(self, what: str) -> None:
         if self.phase not in _PATH_PHASES:

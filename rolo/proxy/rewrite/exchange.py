@@ -63,9 +63,9 @@ class HookedExchange(HookedRun[Forwarder]):
             if answered is not None:
                 return self._answered(answered)
         answer = self._connect(self._send) if phases["on_connect_failed"] else self._send()
-        if isinstance(answer, Response):
+        if not isinstance(answer, UpstreamAnswer):
             return self._answered(answer)
-        context.seconds_to_head = context.elapsed()
+        context.comes_back()
         response = context.response = ProxiedResponse(answer, context.request.method)
         try:
             answered = self._ask("on_response", response) if phases["on_response"] else None
@@ -82,8 +82,7 @@ class HookedExchange(HookedRun[Forwarder]):
     def _send(self) -> UpstreamAnswer | Response:
         """Build the request that goes out, and send it."""
         context, phases = self._context, self._phases
-        outgoing = self._forwarder.build(context)
-        context.goes_out(outgoing)
+        outgoing = context.outgoing = self._forwarder.build(context)
         if phases.prepare_request:
             answered = self._prepare(outgoing)
             if answered is not None:
@@ -152,7 +151,7 @@ class HookedExchange(HookedRun[Forwarder]):
         if phases.watch_body:
             self._whole = not response.has_body
             body = self._tracked(body)
-        return UpstreamAnswer(response.status, response.raw_reason, response.headers.pairs, body)
+        return response.answer(body)
 
     def _rewritten(self, response: ProxiedResponse) -> t.Any:
         """Return the body of an answer through all stages; its head is made right."""

@@ -64,12 +64,15 @@ class HeaderFields:
         raw = _raw_value(name, value)
         written, key = _names(name)
         pairs = self.pairs
-        for at, (field, _) in enumerate(pairs):
-            if field.lower() == key:
-                pairs[at] = (field, raw)
-                pairs[at + 1 :] = [field for field in pairs[at + 1 :] if field[0].lower() != key]
-                return
-        pairs.append((written, raw))
+        for pair in pairs:
+            if pair[0].lower() == key:
+                break
+        else:
+            pairs.append((written, raw))
+            return
+        at = pairs.index(pair)
+        pairs[at] = (pair[0], raw)
+        pairs[at + 1 :] = [other for other in pairs[at + 1 :] if other[0].lower() != key]
 
     def add(self, name: str, value: str) -> None:
         """Add a field at the end, whether or not there is one of that name.

@@ -286,9 +286,13 @@ class ProxiedResponse(_Body):
     use :meth:`set_data`, or return a :class:`~rolo.Response` from the hook."""
 
     def __init__(self, answer: UpstreamAnswer, method: str) -> None:
-        self.status, self.raw_reason, headers, self.body = answer
-        self.headers = HeaderFields(headers)
-        self.has_body = method != "HEAD" and answer.status not in (204, 304)
+        self.stages, self.plain = (), None  # read for each answer: cheaper here than above
+        self._answer = answer
+        status = self.status = answer.status
+        self.raw_reason = answer.reason
+        self.headers = HeaderFields(answer.headers)
+        self.body = answer.body
+        self.has_body = method != "HEAD" and status != 204 and status != 304
         """False where no body follows the head, whatever the head says."""
 
     @property
@@ -333,6 +337,17 @@ class ProxiedResponse(_Body):
                 "a part of a body (206) cannot be transformed: call "
                 "context.outbound.refuse_ranges() in on_outgoing"
             )
+
+    def answer(self, body: t.Any) -> UpstreamAnswer:
+        """Return the answer as the hooks have left it, with ``body``."""
+        answer = self._answer
+        if body is not answer.body:
+            # Not in the same one: a body that knows its exchange would make a circle.
+            return UpstreamAnswer(self.status, self.raw_reason, self.headers.pairs, body)
+        answer.status = self.status
+        answer.reason = self.raw_reason
+        answer.headers = self.headers.pairs
+        return answer
 
     def fix_head(self) -> None:
         """Make the fields right that describe another body than the one that is sent."""

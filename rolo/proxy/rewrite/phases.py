@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 from rolo.proxy.rewrite.hooks import PHASES, HookFunctions, Hooks
@@ -13,7 +14,8 @@ _DOWNWARDS = frozenset(
 )
 
 
-class Hook(t.NamedTuple):
+@dataclasses.dataclass(slots=True, eq=False)
+class Hook:
     """One function to call in a phase."""
 
     label: str

@@ -65,7 +65,7 @@ class HookedRun(t.Generic[F]):
         answer of a hook."""
         context = self._context
         for _ in range(MAX_UPSTREAMS):
-            tried = context.upstream, context.chosen_path
+            tried = context.chosen
             try:
                 return attempt()
             except ConnectError as exc:
@@ -74,7 +74,7 @@ class HookedRun(t.Generic[F]):
             answered = self._ask("on_connect_failed", error)
             if answered is not None:
                 return answered
-            if tried == (context.upstream, context.chosen_path):
+            if tried == context.chosen:
                 raise error
             context.error = None
         raise error
@@ -135,20 +135,25 @@ class HookedRun(t.Generic[F]):
 
     # --- calling
 
-    def _ask(self, phase: str, *args: t.Any) -> Response | None:
-        """Call the hooks of a phase until one answers."""
+    def _ask(self, phase: str, subject: t.Any = None) -> Response | None:
+        """Call the hooks of a phase until one answers.
+
+        :param subject: given to them after the context; ``None`` if the phase has none
+        """
         hooks = self._phases[phase]
-        if hooks:
-            self._context.phase = phase
-        for label, function in hooks:
+        if not hooks:
+            return None
+        context = self._context
+        context.phase = phase
+        for hook in hooks:
             try:
-                answered = function(self._context, *args)
+                answered = hook.call(context) if subject is None else hook.call(context, subject)
             except (HTTPException, RoloError):
                 raise
             except Exception as exc:
-                raise failed(label, exc) from exc
+                raise failed(hook.label, exc) from exc
             if answered is not None:
-                return _response(label, answered)
+                return _response(hook.label, answered)
         return None
 
 

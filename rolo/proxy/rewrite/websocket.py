@@ -73,7 +73,7 @@ class HookedWebSocket(HookedRun[HandshakeForwarder]):
             return self._refused(exc)
         if isinstance(upstream, Response):
             return self._answered(upstream)
-        self._context.seconds_to_head = self._context.elapsed()
+        self._context.comes_back()
         try:
             return self._accepted(upstream)
         except BaseException:
@@ -171,10 +171,10 @@ class HookedWebSocket(HookedRun[HandshakeForwarder]):
     def _end(self, closed: Closed) -> None:
         context = self._context
         context.closed = closed
-        for label, function in self._phases["on_closed"]:
+        for hook in self._phases["on_closed"]:
             context.phase = "on_closed"
             try:
-                call(label, function, context, closed)
+                call(hook.label, hook.call, context, closed)
             except HookError as exc:
                 context.error = exc
         lost = closed.code == LOST
@@ -257,13 +257,13 @@ class _Passing:
         """Return what the one hook makes of one message."""
         context = self._context
         context.phase = self._phase
-        label, function = self._hooks[0]
+        hook = self._hooks[0]
         try:  # as call() does, without calling it for each message
-            new = function(context, message)
+            new = hook.call(context, message)
         except (RoloError, WebSocketError):
             raise
         except Exception as exc:
-            raise failed(label, exc) from exc
+            raise failed(hook.label, exc) from exc
         if new is message or new is None:
             return message
         return new if isinstance(new, str | bytes) else list(new)
@@ -273,10 +273,11 @@ class _Passing:
         context = self._context
         context.phase = self._phase
         messages = [message]
-        for label, function in self._hooks:
+        for hook in self._hooks:
             given, messages = messages, []
             for each in given:
-                messages += several(call(label, function, context, each), (str, bytes), each)
+                new = call(hook.label, hook.call, context, each)
+                messages += several(new, (str, bytes), each)
         return messages
 
 
