@@ -17,7 +17,7 @@ import weakref
 
 import greenlet
 
-from rolo.errors import ClientDisconnected, NoPortalError
+from rolo.errors import ClientDisconnected, NoPortalError, RoloError
 
 T = t.TypeVar("T")
 
@@ -72,6 +72,13 @@ class HandlerGreenlet(greenlet.greenlet):
             del failure  # its traceback leads back here
 
 
+class Waiting(t.Protocol):
+    """A thread that waits for a loop."""
+
+    def release(self) -> None:
+        """Let it go on: the loop has stopped."""
+
+
 class Home:
     """The loop of a bridge, with what lives as long as the bridge does on that loop."""
 
@@ -83,7 +90,7 @@ class Home:
         self._closing: set[asyncio.Task[None]] = set()
         self.idle: list[HandlerGreenlet] = []
         """Greenlets that wait for the next handler."""
-        self.parked: set[_Parked] = set()
+        self.parked: set[Waiting] = set()
         """Threads that wait for this loop."""
 
     def resource(self, key: t.Hashable, create: t.Callable[[], T]) -> T:
@@ -202,7 +209,7 @@ class Portal:
         if self._owed:
             self._owed = False
             coroutine.close()
-            raise ClientDisconnected("the client left")
+            raise self.why_cut()
         if not self.on_loop:
             return self._park(coroutine)
         current = greenlet.getcurrent()
@@ -302,11 +309,27 @@ class Portal:
             if self.task is not asyncio.current_task(self.loop):
                 self._interrupted = True
                 self.task.cancel()
-        elif self._pending:
+        else:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Cancel what threads of this exchange wait for, or will wait for next.
+        Loop thread only."""
+        if self._pending:
             for pending in self._pending:
                 pending.cancel()
         else:
             self._owed = True
+
+    def settle(self) -> None:
+        """Let the exchange's thread wait again, to clean up. That thread only."""
+        self._owed = False
+
+    def why_cut(self) -> RoloError:
+        """Return what a thread is told whose wait was cancelled."""
+        if self.gone:
+            return ClientDisconnected("the client left")
+        return NoPortalError("the exchange ended while a handler waited")
 
     def translate_cancel(self, exc: asyncio.CancelledError) -> BaseException:
         """Return what a cancelled wait means: :class:`ClientDisconnected` if the client's
@@ -329,7 +352,10 @@ class Portal:
         _current.set(weakref.ref(self))
 
     def track(self, task: asyncio.Task[t.Any]) -> None:
-        """Cancel ``task`` when the client leaves."""
+        """Cancel ``task`` when the client leaves. Loop thread only."""
+        if self._owed:
+            self._owed = False
+            task.cancel()
         if self._pending is None:
             self._pending = set()
         self._pending.add(task)
@@ -366,13 +392,10 @@ class _Parked:
             self.event.release()
 
     def result(self) -> t.Any:
-        stopped = "the event loop stopped while a handler waited for it"
         if self.task is None or not self.task.done():
             self.coroutine.close()
-            raise NoPortalError(stopped)
+            raise NoPortalError("the event loop stopped while a handler waited for it")
         try:
             return self.task.result()
         except asyncio.CancelledError:
-            if self.portal.gone:
-                raise ClientDisconnected("the client left") from None
-            raise NoPortalError(stopped) from None
+            raise self.portal.why_cut() from None

@@ -9,13 +9,13 @@ import threading
 import typing as t
 
 from rolo.bridge.downstream import RawHeaders
-from rolo.bridge.flow import Outlet, pour_pulled
+from rolo.bridge.flow import Inflow, Outlet, pour_pulled
 from rolo.bridge.portal import Portal
 from rolo.bridge.workers import Workers
 from rolo.forwarded import LazyResponse
 from rolo.response import Response
 
-_AHEAD = 64 * 1024
+_AHEAD = 128 * 1024
 """Bytes that a generator on a worker thread may be ahead of the client."""
 
 
@@ -144,12 +144,12 @@ def push(body: t.Iterable[bytes], downstream: Sink, portal: Portal) -> None:
             portal.call(asyncio.sleep(0))
 
 
-class ThreadPuller:
+class ThreadPuller(Inflow):
     """Iterates a sync body on the worker pool, one stretch at a time.
 
-    A worker pulls pieces and hands each to the loop as soon as it has it; when the
-    client cannot keep up it leaves, and a worker comes back once there is room. So a slow
-    client holds no thread, and a quick one costs no hop per piece.
+    A worker pulls pieces and hands them to the loop; when the client cannot keep up it
+    leaves, and a worker comes back once there is room. So a slow client holds no thread,
+    and a quick one costs no hop per piece.
     """
 
     def __init__(
@@ -159,6 +159,7 @@ class ThreadPuller:
         workers: Workers,
         portal: Portal,
     ) -> None:
+        super().__init__()
         self._body = body
         self._iterator: t.Iterator[bytes] | None = None
         self._close = close
@@ -166,49 +167,94 @@ class ThreadPuller:
         self._loop = portal.loop
         self._portal = portal
         self._lock = threading.Lock()
-        self._size = 0
         self._running = False
         self._stopped = False
         self._closed = False
+        # The worker adds, the loop takes; each writes its own count of bytes.
+        self._made: collections.deque[bytes] = collections.deque()
+        self._made_size = self._put_size = 0
+        self._telling = False
         # Only the loop's thread touches the following.
-        self._pieces: collections.deque[bytes] = collections.deque()
         self._ended = False
         self._error: BaseException | None = None
-        self._woken = asyncio.Event()
 
-    async def __aiter__(self) -> t.AsyncIterator[bytes]:
-        while True:
-            while self._pieces:
-                piece = self._pieces.popleft()
-                yield piece
-                with self._lock:
-                    self._size -= len(piece)
-            if self._error is not None:
-                raise self._error
-            if self._ended:
-                return
-            self._woken.clear()
-            self._resume()
-            await self._woken.wait()
+    def __aiter__(self) -> t.AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if piece := await self._read():
+            return piece
+        raise StopAsyncIteration
+
+    async def pour(self, outlet: Outlet) -> None:
+        """Hand the body to ``outlet`` as it is made, and return at its end.
+
+        :raises: what iterating it raises, and whatever ``outlet`` raises
+        """
+        await self._pour(outlet)
 
     def close(self) -> None:
         """Stop pulling and close the body, on the pool, once no worker is inside it."""
         with self._lock:
             self._stopped = True
-            if self._running or self._closed:
-                return  # the worker inside it closes it when it comes out
-            self._closed = True
+            if self._closed:
+                return
+            inside = self._running
+            self._closed = not inside
+        if inside:
+            # The worker closes it when it comes out, which it does now if it waits for us.
+            self._portal.let_go()
+            return
         try:
             self._workers.run(lambda: self._portal.run_in_context(self._close))
         except RuntimeError:
             self._portal.run_in_context(self._close)  # the pool is gone: better here than never
 
+    # --- on the loop
+
+    def _at_end(self) -> bool:
+        if self._error is not None:
+            raise self._error
+        return self._ended
+
+    def _starving(self) -> None:
+        self._resume()
+
+    def _emptied(self) -> None:
+        self._resume()
+
     def _resume(self) -> None:
+        if self._ended or self._is_full():
+            return
         with self._lock:
             if self._running or self._stopped:
                 return
             self._running = True
         self._workers.run(lambda: self._portal.run_in_context(self._pull))
+
+    def _take_made(self) -> None:
+        self._telling = False
+        made = self._made
+        pieces = [made.popleft() for _ in range(len(made))]
+        if pieces:
+            self._put_size += sum(map(len, pieces))
+            self._put(pieces)
+
+    def _left(self, error: BaseException | None, ended: bool) -> None:
+        """The worker has come out."""
+        self._take_made()
+        self._error = error
+        self._ended = ended
+        if ended:
+            self._wake()
+        else:
+            self._resume()
+
+    # --- on a worker thread
+
+    def _is_full(self) -> bool:
+        """The client cannot keep up; of what this looks at, some is the loop's to write."""
+        return self.full(_AHEAD - (self._made_size - self._put_size))
 
     def _pull(self) -> None:
         try:
@@ -221,13 +267,16 @@ class ThreadPuller:
 
     def _pull_stretch(self, iterator: t.Iterator[bytes]) -> bool:
         for piece in iterator:
-            with self._lock:
-                self._size += len(piece)
-                full = self._size >= _AHEAD
-                stopped = self._stopped
-            if piece and not stopped:
-                self._loop.call_soon_threadsafe(self._put, piece)
-            if stopped or full:
+            if self._stopped:
+                return False
+            if not piece:
+                continue
+            self._made_size += len(piece)
+            self._made.append(piece)
+            if not self._telling:
+                self._telling = True
+                self._loop.call_soon_threadsafe(self._take_made)
+            if self._is_full():
                 return False
         return True
 
@@ -237,15 +286,7 @@ class ThreadPuller:
             close_here = self._stopped and not self._closed
             self._closed = self._closed or close_here
         if close_here:
+            self._portal.settle()
             self._close()
         else:
-            self._loop.call_soon_threadsafe(self._finish, error, ended)
-
-    def _put(self, piece: bytes) -> None:
-        self._pieces.append(piece)
-        self._woken.set()
-
-    def _finish(self, error: BaseException | None, ended: bool) -> None:
-        self._error = error
-        self._ended = ended
-        self._woken.set()
+            self._loop.call_soon_threadsafe(self._left, error, ended)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
+from rolo.bridge.feed import Feed
 from rolo.bridge.flow import Outlet
 from rolo.bridge.portal import Portal
 from rolo.proxy.body import UpstreamBody
@@ -17,17 +18,29 @@ class ForwardedBody:
     than once; it gives the connection back, or ends it if the body was not read to its end.
     """
 
-    __slots__ = ("_portal", "upstream")
+    __slots__ = ("_feed", "_portal", "upstream")
 
     def __init__(self, upstream: UpstreamBody, portal: Portal) -> None:
         self.upstream = upstream
         self._portal = portal
+        self._feed: Feed | None = None  # of a thread that iterates this
 
     def __aiter__(self) -> t.AsyncIterator[bytes]:
-        return self.upstream
+        return self.upstream if self._feed is None else self._left_over(self._feed)
+
+    async def _left_over(self, feed: Feed) -> t.AsyncIterator[bytes]:
+        """What a thread has left over."""
+        for piece in await feed.stop():
+            yield piece
+        async for piece in self.upstream:
+            yield piece
 
     async def pour(self, outlet: Outlet) -> None:
         """As :meth:`UpstreamBody.pour`."""
+        if self._feed is not None:
+            for piece in await self._feed.stop():
+                if not outlet.write(piece):
+                    await outlet.drained()
         await self.upstream.pour(outlet)
 
     def __iter__(self) -> t.Iterator[bytes]:
@@ -35,16 +48,20 @@ class ForwardedBody:
 
     def __next__(self) -> bytes:
         portal = self._portal
-        # A handler on the loop need not leave it for what is here already.
-        piece = self.upstream.read_nowait() if portal.on_loop else b""
-        piece = piece or portal.call(self.upstream.read())
+        if not portal.on_loop:
+            if self._feed is None:
+                self._feed = Feed(self.upstream.pour, portal)
+            piece = self._feed.take()
+        else:
+            # A handler on the loop need not leave it for what is here already.
+            piece = self.upstream.read_nowait() or portal.call(self.upstream.read())
         if not piece:
             raise StopIteration
         return piece
 
     def read_whole_nowait(self) -> bytes | None:
         """Return the whole body if it is here already, else ``None``."""
-        return self.upstream.read_whole_nowait()
+        return self.upstream.read_whole_nowait() if self._feed is None else None
 
     @property
     def trailers(self) -> list[tuple[bytes, bytes]]:
@@ -52,4 +69,9 @@ class ForwardedBody:
         return self.upstream.trailers
 
     def close(self) -> None:
-        self._portal.post(self.upstream.close)
+        self._portal.post(self._close)
+
+    def _close(self) -> None:
+        if self._feed is not None:
+            self._feed.cancel()
+        self.upstream.close()

@@ -146,6 +146,16 @@ def test_what_is_held_for_a_slow_side_is_bounded(server, mode, down, up):
 
 
 @needs_proc
+@pytest.mark.parametrize(("mode", "down"), [("loop", 384), ("threads", 640)])
+def test_what_is_held_behind_a_hook_is_bounded(tmp_path, mode, down):
+    script = tmp_path / "hooks.py"
+    script.write_text("def on_response_chunk(context, chunk):\n    return chunk\n")
+    with peers("--server", "native", "--mode", mode, "--script", str(script)) as (pid, some):
+        warm_up(some)
+        assert held(pid, some, download) < down * KIB
+
+
+@needs_proc
 def test_what_is_held_is_a_setting():
     with peers("--server", "native", "--buffer", "1m") as (pid, some):
         warm_up(some)

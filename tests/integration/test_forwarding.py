@@ -336,6 +336,28 @@ def test_a_handler_edits_request_and_response(start, origin):
     handler.close()
 
 
+def test_what_a_handler_has_not_taken_of_a_body_is_sent(start, origin):
+    go_on = threading.Event()
+
+    class First(ProxyHandler):
+        def forward(self, request, path=None):
+            response = super().forward(request, path)
+            self.taken = next(iter(response.response))
+            go_on.set()
+            return response
+
+    def parts(connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nfirst")
+        assert go_on.wait(5)
+        connection.sendall(b"second")
+
+    origin.script(parts)
+    handler = First(origin.url)
+    assert fetch(start(handler).url).body == b"second"
+    assert handler.taken == b"first"
+    handler.close()
+
+
 def test_a_handler_replaces_the_body(start, origin):
     class Shouting(ProxyHandler):
         def forward(self, request, path=None):

@@ -723,6 +723,21 @@ def test_a_client_that_leaves_is_told(rewriting, origin):
     over.set()
 
 
+def test_a_client_that_leaves_frees_a_hook_that_waits_for_more(rewriting, origin):
+    left = threading.Event()
+
+    def silent(connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nfirst")
+        if connection.recv(1) == b"":
+            left.set()
+
+    origin.script(silent)
+    with Wire(rewriting(on_response_chunk=lambda context, chunk: chunk)) as wire:
+        wire.request("GET", "/")
+        wire.head()
+    assert left.wait(5)
+
+
 def test_an_interim_answer_is_seen(rewriting, origin):
     told = Told()
     seen = []
