@@ -2,6 +2,7 @@ import asyncio
 import contextvars
 import threading
 
+import greenlet
 import pytest
 
 from rolo.bridge.portal import Home, Portal, current_portal
@@ -53,6 +54,24 @@ def in_thread(function):
         return result
 
     return asyncio.run(main())
+
+
+async def stack_copied(levels):
+    """Return the bytes of the loop's stack that a handler has to be made room for, if it is
+    switched to from so many calls down."""
+    portal = Portal(Home(asyncio.get_running_loop(), threading.get_ident()))
+    context = contextvars.copy_context()
+
+    def down(level):
+        if level == 0:
+            return portal.start_in_greenlet(context, copied)
+        return next(map(down, (level - 1,)))
+
+    def copied():
+        return greenlet.getcurrent().parent._stack_saved
+
+    assert await portal.run_in_greenlet(copied) == 0  # made here
+    return down(levels)
 
 
 def in_greenlet(function):
@@ -210,3 +229,8 @@ def test_many_handlers_wait_at_once_on_one_thread():
         await asyncio.gather(*tasks)
 
     asyncio.run(main())
+
+
+def test_callbacks_of_sockets_run_handlers_without_copying_their_stack():
+    assert asyncio.run(stack_copied(levels=20)) == 0
+    assert asyncio.run(stack_copied(levels=200)) > 0  # so this would be seen
