@@ -302,6 +302,14 @@ MEASUREMENTS: dict[str, Measurement] = {
             kind="websocket",
         ),
         Measurement(
+            "ws64k8",
+            "Websocket, 64 KiB, 8 connections",
+            _ping_pong(8, 65536),
+            _ECHO_FIGURES,
+            _SPEED,
+            kind="websocket",
+        ),
+        Measurement(
             "ws-idle",
             "Websockets, mostly idle",
             _idle_sockets,

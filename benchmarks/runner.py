@@ -1,7 +1,7 @@
-"""The rounds: A B C, A B C, ..., each subject started afresh, alone on the machine with its load.
+"""The rounds: A B C, B C A, ..., each subject started afresh, alone on the machine with its load.
 
-Rounds spread slow changes of the machine evenly over the subjects, so that ratios within one
-run mean something even where absolute figures wander.
+Rounds spread slow changes of the machine evenly over the subjects. Ratios are taken within a
+round, between neighbours in time, so that they mean something even where absolute figures wander.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from benchmarks.wire import MeasurementFailed
 class Results:
     """All that was measured, in the order of subjects and measurements asked for.
 
-    ``samples[measurement][subject]`` holds one :data:`Figures` per round that succeeded.
+    ``samples[measurement][subject]`` holds one :data:`Figures` per round that succeeded, with
+    the number of that round as ``round``.
     """
 
     subjects: list[str]
@@ -32,8 +33,9 @@ class Results:
     samples: dict[str, dict[str, list[Figures]]] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
 
-    def add(self, measurement: str, subject: str, figures: Figures) -> None:
-        self.samples.setdefault(measurement, {}).setdefault(subject, []).append(figures)
+    def add(self, measurement: str, subject: str, number: int, figures: Figures) -> None:
+        rounds = self.samples.setdefault(measurement, {}).setdefault(subject, [])
+        rounds.append({**figures, "round": number})
 
     def note(self, text: str) -> None:
         if text not in self.notes:
@@ -41,15 +43,20 @@ class Results:
 
     def median(self, measurement: str, subject: str, key: str) -> float | None:
         """Return the median over the rounds, ``None`` if there is no figure."""
-        rounds = self.samples.get(measurement, {}).get(subject, [])
-        values = [figures[key] for figures in rounds if key in figures]
+        values = self._by_round(measurement, subject, key).values()
         return statistics.median(values) if values else None
 
     def ratio(self, measurement: str, subject: str, baseline: str, key: str) -> float | None:
-        """Return how many times as much as ``baseline`` the subject has of ``key``."""
-        own = self.median(measurement, subject, key)
-        other = self.median(measurement, baseline, key)
-        return own / other if own is not None and other else None
+        """Return how many times as much as ``baseline`` the subject has of ``key``: the median
+        over the rounds in which both were measured."""
+        own = self._by_round(measurement, subject, key)
+        other = self._by_round(measurement, baseline, key)
+        ratios = [own[number] / other[number] for number in own if other.get(number)]
+        return statistics.median(ratios) if ratios else None
+
+    def _by_round(self, measurement: str, subject: str, key: str) -> dict[float, float]:
+        rounds = self.samples.get(measurement, {}).get(subject, [])
+        return {figures["round"]: figures[key] for figures in rounds if key in figures}
 
 
 def run_rounds(
@@ -67,14 +74,15 @@ def run_rounds(
     missing: set[str] = set()
     with process.running_on(load_cores), running_origin(load_cores) as origin:
         for number in range(rounds):
-            for name in subjects:
+            first = number % len(subjects)
+            for name in subjects[first:] + subjects[:first]:
                 if name in missing:
                     continue
                 print(f"round {number + 1}/{rounds}: {name}", file=sys.stderr)
                 try:
                     for group in _groups(measurements, SUBJECTS[name].kinds):
                         with running(SUBJECTS[name], origin, subject_cores) as target:
-                            _measure_all(target, group, scale, results)
+                            _measure_all(target, group, scale, number, results)
                 except Unavailable as exc:
                     missing.add(name)
                     results.note(f"{name} left out: {exc}")
@@ -89,10 +97,12 @@ def _groups(measurements: list[str], kinds: frozenset[str]) -> list[list[str]]:
     return [together, *alone] if together else alone
 
 
-def _measure_all(target: Target, measurements: list[str], scale: Scale, results: Results) -> None:
+def _measure_all(
+    target: Target, measurements: list[str], scale: Scale, number: int, results: Results
+) -> None:
     subject = target.subject.name
     for name in measurements:
         try:
-            results.add(name, subject, MEASUREMENTS[name].run(target, scale))
+            results.add(name, subject, number, MEASUREMENTS[name].run(target, scale))
         except (MeasurementFailed, OSError, subprocess.SubprocessError) as exc:
             results.note(f"{subject}, {name}: {exc}")
