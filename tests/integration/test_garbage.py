@@ -18,6 +18,8 @@ HOOKS = {
     "no hooks": {},
     "a header hook": {"on_response": lambda context, response: None},
     "a chunk hook": {"on_response_chunk": lambda context, chunk: chunk},
+    "a hook on request bodies": {"on_request_chunk": lambda context, chunk: chunk},
+    "a hook at the end": {"on_finished": lambda context: None},
 }
 
 

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import typing as t
 
+from rolo.bridge.beside import Beside
 from rolo.bridge.flow import Outlet, SeenOutlet, pour_pulled, pour_read
 from rolo.bridge.portal import Portal
 from rolo.proxy.messages import AsyncBody, OutgoingRequest, RawHeaders
@@ -301,14 +302,14 @@ class UploadPieces:
 
     def __init__(self, body: AsyncBody, portal: Portal) -> None:
         self._body = body
-        self._portal = portal
+        self.portal = portal
         self._waiting: asyncio.Task[t.Any] | None = None
 
     def __iter__(self) -> t.Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        piece = self._portal.call(self._receive())
+        piece = self.portal.call(self._receive())
         if not piece:
             raise StopIteration
         return piece
@@ -330,22 +331,16 @@ class TransformedUpload:
     """A request body that sync code makes of another.
 
     :param source: where ``pieces`` come from in the end
-    :param run: awaits sync code where the handlers of this bridge run
     """
 
-    def __init__(
-        self,
-        pieces: Pieces,
-        source: UploadPieces,
-        run: t.Callable[[t.Callable[[], bytes]], t.Awaitable[bytes]],
-    ) -> None:
+    def __init__(self, pieces: Pieces, source: UploadPieces) -> None:
         self._iterator = iter(pieces)
         self._source = source
-        self._run = run
 
     async def receive_body(self) -> bytes:
+        portal = self._source.portal
         try:
-            return await self._run(self._next)
+            return await Beside.of(portal).run(portal, self._next)
         except asyncio.CancelledError:
             # The answer came early and does not want the rest; a thread may wait for it.
             self._source.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing as t
+import weakref
 
 from rolo.bridge.beside import Beside
 from rolo.bridge.portal import Portal
@@ -99,7 +100,7 @@ class HookedExchange(HookedRun[Forwarder]):
             if answered is not None:
                 return answered
         if phases["on_finished"] and outgoing.body is not None:
-            tap_upload(outgoing, self._received, self._portal)
+            tap_upload(outgoing, _counting(self._context), self._portal)
         return None
 
     def _edit(self, outbound: OutboundRequest) -> Response | None:
@@ -111,16 +112,8 @@ class HookedExchange(HookedRun[Forwarder]):
         if answered is None:
             for hook in self._phases["on_request_chunk"]:
                 outbound.transform_with(self._chunk_stage(hook))
-            outbound.apply(self._run_beside)
+            outbound.apply()
         return answered
-
-    def _received(self, piece: bytes) -> None:
-        self._context.bytes_received += len(piece)
-
-    async def _run_beside(self, function: t.Callable[[], bytes]) -> bytes:
-        portal = self._portal
-        assert portal is not None
-        return await Beside.of(portal).run(portal, function)
 
     def _hooked_interim(self, relay: OnInterim | None) -> OnInterim | None:
         portal = self._portal
@@ -245,6 +238,18 @@ class HookedExchange(HookedRun[Forwarder]):
             self._finish("client gone", error)
         else:
             self._finish("unread" if error is None else "aborted", error)
+
+
+def _counting(context: ProxyContext) -> t.Callable[[bytes], None]:
+    """Return what counts the pieces of a request body, which its context leads to."""
+    reference = weakref.ref(context)
+
+    def received(piece: bytes) -> None:
+        context = reference()
+        if context is not None:
+            context.bytes_received += len(piece)
+
+    return received
 
 
 def _close(body: t.Any) -> None:

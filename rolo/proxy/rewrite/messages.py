@@ -214,11 +214,8 @@ class OutboundRequest(_Body):
         """Pass the body through one more stage."""
         self.stages = [*self.stages, stage]
 
-    def apply(self, run: t.Callable[..., t.Any]) -> None:
-        """Put what was done to the body into the request that goes out.
-
-        :param run: awaits sync code on behalf of the loop
-        """
+    def apply(self) -> None:
+        """Put what was done to the body into the request that goes out."""
         outgoing = self.outgoing
         if not self.is_rewritten:
             return
@@ -237,7 +234,9 @@ class OutboundRequest(_Body):
             # Without a loop the client takes an iterable.
             outgoing.body = t.cast(AsyncBody, pieces)
             if isinstance(source, UploadPieces):
-                outgoing.body = TransformedUpload(pieces, source, run)
+                outgoing.body = TransformedUpload(pieces, source)
+        # They are in the body now, and know the context, which knows this.
+        self.stages = ()
 
     def _read_raw(self, limit: int | None) -> bytes:
         outgoing = self.outgoing
