@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import typing as t
-import weakref
 from http import HTTPStatus
 
 from werkzeug.datastructures import Headers
@@ -28,6 +27,7 @@ __all__ = [
     "Response",
     "call_safe",
     "context_of",
+    "forget_context",
     "remember_context",
 ]
 
@@ -59,17 +59,21 @@ class RequestContext:
 
 
 def remember_context(context: RequestContext) -> None:
-    """Let code that is given only the request of ``context`` find the context, as long as
-    the chain handles it."""
-    # A plain reference would make a circle of each request and its context.
-    vars(context.request)["gateway_context"] = weakref.ref(context)
+    """Let code that is given only the request of ``context`` find the context, until
+    :func:`forget_context`, which has to follow: each knows the other meanwhile."""
+    context.request.__dict__["gateway_context"] = context
+
+
+def forget_context(context: RequestContext) -> None:
+    """Undo :func:`remember_context`."""
+    context.request.__dict__["gateway_context"] = None
 
 
 def context_of(request: t.Any) -> RequestContext | None:
-    """Return the context of the chain that handles ``request``, ``None`` if nobody has
-    remembered it."""
-    reference: weakref.ref[RequestContext] | None = vars(request).get("gateway_context")
-    return None if reference is None else reference()
+    """Return the context of the handler that is at work on ``request``, ``None`` if it has
+    not remembered it."""
+    context: RequestContext | None = request.__dict__.get("gateway_context")
+    return context
 
 
 RC = t.TypeVar("RC", bound=RequestContext)

@@ -7,7 +7,12 @@ import typing as t
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, NotFound
 
-from rolo.gateway.chain import HandlerChain, RequestContext, remember_context
+from rolo.gateway.chain import (
+    HandlerChain,
+    RequestContext,
+    forget_context,
+    remember_context,
+)
 from rolo.response import Response
 from rolo.routing.router import Router
 
@@ -48,6 +53,8 @@ class RouterHandler:
             if self.respond_not_found:
                 chain.respond(404, "not found")
             return
+        finally:
+            forget_context(context)
         # An endpoint for websockets has nothing to return.
         if result is not None:
             response.update_from(result)

@@ -8,7 +8,12 @@ import typing as t
 from rolo.bridge.engine import error_response
 from rolo.client import HttpClient
 from rolo.errors import ClientDisconnected, RoloError, describe
-from rolo.gateway.chain import HandlerChain, RequestContext, remember_context
+from rolo.gateway.chain import (
+    HandlerChain,
+    RequestContext,
+    forget_context,
+    remember_context,
+)
 from rolo.proxy.headers import ForwardedPolicy
 from rolo.proxy.messages import PoolLimits, Timeouts, Tls, WebSocketSettings
 from rolo.proxy.outgoing import DEFAULT_POLICY, raw_tail
@@ -101,9 +106,14 @@ class ProxyHandler(Hooks):
     ) -> None:
         """Forward the request of ``context`` as it came, and stop the chain."""
         assert context.request is not None
-        if self.proxy.phases is not None:
+        if self.proxy.phases is None:
+            response.update_from(self.forward(context.request))
+        else:
             remember_context(context)
-        response.update_from(self.forward(context.request))
+            try:
+                response.update_from(self.forward(context.request))
+            finally:
+                forget_context(context)
         chain.stop()
 
     def forward(self, request: Request | WebSocketRequest, path: str | None = None) -> Response:

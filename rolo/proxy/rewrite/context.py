@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 import typing as t
+from time import perf_counter
 
 from rolo.bridge.beside import Beside
 from rolo.bridge.portal import Portal
@@ -108,7 +109,7 @@ class ProxyContext(RequestContext):
         context.request = request
         context.chosen = upstream, path
         context._portal = portal
-        context._clock = time.perf_counter()
+        context._clock = perf_counter()
         return context
 
     def _forget(self) -> None:
@@ -126,7 +127,7 @@ class ProxyContext(RequestContext):
 
     def comes_back(self) -> None:
         """Note that the head of the upstream's answer is here."""
-        self._head_came = time.perf_counter()
+        self._head_came = perf_counter()
 
     @property
     def seconds_to_head(self) -> float | None:
@@ -204,7 +205,7 @@ class ProxyContext(RequestContext):
 
     def elapsed(self) -> float:
         """Return the seconds since the exchange began."""
-        return 0.0 if self._clock is None else time.perf_counter() - self._clock
+        return 0.0 if self._clock is None else perf_counter() - self._clock
 
     def _settle(self, what: str) -> None:
         if self.phase not in _PATH_PHASES:

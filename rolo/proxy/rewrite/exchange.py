@@ -59,17 +59,17 @@ class HookedExchange(HookedRun[Forwarder]):
 
     def _answer(self) -> Response:
         context, phases = self._context, self._phases
-        if phases["on_request"]:
+        if phases.on_request:
             answered = self._ask("on_request")
             if answered is not None:
                 return self._answered(answered)
-        answer = self._connect(self._send) if phases["on_connect_failed"] else self._send()
+        answer = self._connect(self._send) if phases.on_connect_failed else self._send()
         if not isinstance(answer, UpstreamAnswer):
             return self._answered(answer)
         context.comes_back()
         response = context.response = ProxiedResponse(answer, context.request.method)
         try:
-            answered = self._ask("on_response", response) if phases["on_response"] else None
+            answered = self._ask("on_response", response) if phases.on_response else None
             if answered is None:
                 return LazyResponse(self._forwarded(response))
         except BaseException:
@@ -88,7 +88,7 @@ class HookedExchange(HookedRun[Forwarder]):
             answered = self._prepare(outgoing)
             if answered is not None:
                 return answered
-        hooked = self._hooked_interim if phases["on_interim"] else None
+        hooked = self._hooked_interim if phases.on_interim else None
         return self._forwarder.send(outgoing, context.request, self._portal, hooked)
 
     def _prepare(self, outgoing: OutgoingRequest) -> Response | None:

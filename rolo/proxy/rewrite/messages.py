@@ -285,12 +285,13 @@ class ProxiedResponse(_Body):
     use :meth:`set_data`, or return a :class:`~rolo.Response` from the hook."""
 
     def __init__(self, answer: UpstreamAnswer, method: str) -> None:
-        self.stages, self.plain = (), None  # read for each answer: cheaper here than above
         self._answer = answer
         status = self.status = answer.status
         self.raw_reason = answer.reason
         self.headers = HeaderFields(answer.headers)
         self.body = answer.body
+        self.stages = ()  # here, as they are looked at for each answer: above it costs more
+        self.plain = None
         self.has_body = method != "HEAD" and status != 204 and status != 304
         """False where no body follows the head, whatever the head says."""
 

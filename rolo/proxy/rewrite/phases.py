@@ -31,8 +31,18 @@ class Phases(dict[str, tuple[Hook, ...]]):
     side see.
     """
 
+    # What is looked at for each exchange: as an item it costs ten times as much.
+    on_request: tuple[Hook, ...]
+    on_connect_failed: tuple[Hook, ...]
+    on_interim: tuple[Hook, ...]
+    on_response: tuple[Hook, ...]
+
     def __init__(self, hooks: t.Sequence[Hooks]) -> None:
         super().__init__((name, _ordered(hooks, name)) for name in PHASES)
+        self.on_request = self["on_request"]
+        self.on_connect_failed = self["on_connect_failed"]
+        self.on_interim = self["on_interim"]
+        self.on_response = self["on_response"]
         self.see_body = bool(self["on_response_chunk"] or self["on_event"])
         """Any answer's body may be transformed."""
         edits = self["on_outgoing"] or self["on_request_chunk"] or self.see_body
