@@ -8,7 +8,7 @@ import typing as t
 from werkzeug.wsgi import ClosingIterator
 
 from rolo.bridge.admission import admit
-from rolo.bridge.engine import error_response
+from rolo.bridge.http_exchanges import error_response
 from rolo.bridge.send import take_apart
 from rolo.errors import DownstreamError, describe
 from rolo.forwarded import LazyResponse

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import typing as t
 
-from rolo.bridge.engine import error_response
+from rolo.bridge.http_exchanges import error_response
 from rolo.client import HttpClient
 from rolo.errors import ClientDisconnected, RoloError, describe
 from rolo.gateway.chain import (

@@ -168,7 +168,7 @@ def test_a_refused_request_is_logged_with_its_cause(proxy, origin, caplog):
     fetch(proxy(origin.url, "--max-target", "1000").url, "/" + "x" * 1100)
     if proxy.server == "native":
         return  # refused by the server itself, which says so at debug level
-    (line,) = [r.message for r in caplog.records if r.name == "rolo.bridge.engine"]
+    (line,) = [r.message for r in caplog.records if r.name == "rolo.bridge.http_exchanges"]
     assert "downstream error in phase 'request head': request target of 1101 bytes" in line
 
 

@@ -1,0 +1,108 @@
+"""Where the sync handlers of a bridge run: on threads, or in greenlets on the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import typing as t
+
+from rolo.bridge.portal import Home, Portal
+from rolo.bridge.watchdog import Watchdog
+from rolo.bridge.workers import Workers
+from rolo.request import Request
+from rolo.response import Response
+from rolo.websocket.request import WebSocketRequest
+
+Mode = t.Literal["threads", "loop"]
+
+
+class Process(t.Protocol):
+    """What a bridge serves: a :class:`rolo.gateway.Gateway`, or anything of its shape."""
+
+    def process(self, request: Request, response: Response) -> t.Any: ...
+
+    def accept(self, request: WebSocketRequest) -> t.Any: ...
+
+
+class Handlers:
+    """Runs the sync handlers of a gateway for the exchanges of any event loop.
+
+    :param mode: ``threads`` runs them on ``workers``, they may block; ``loop`` runs them in
+        greenlets on the event loop, they must wait only through rolo's own calls
+    :param watchdog: seconds for which a handler may block the loop in ``loop`` mode before
+        a warning names it; ``None`` watches nothing
+    """
+
+    def __init__(
+        self, gateway: Process, mode: Mode, workers: Workers, watchdog: float | None
+    ) -> None:
+        if mode not in ("threads", "loop"):
+            raise ValueError(f"mode is 'threads' or 'loop', not {mode!r}")
+        self.gateway = gateway
+        self.mode: Mode = mode
+        self.workers = workers
+        self._watchdog = watchdog
+        self._homes: dict[asyncio.AbstractEventLoop, Home] = {}
+
+    def home(self) -> Home:
+        """Return the running loop's :class:`Home`."""
+        loop = asyncio.get_running_loop()
+        home = self._homes.get(loop)
+        if home is None:
+            home = self._homes[loop] = Home(loop, threading.get_ident())
+            limit = self._watchdog
+            if self.mode == "loop" and limit is not None:
+                home.resource(Watchdog, lambda: Watchdog(loop, limit))
+        return home
+
+    async def close_home(self) -> None:
+        """Close what is held on the running loop: upstream connections, timers."""
+        home = self._homes.get(asyncio.get_running_loop())
+        if home is not None:
+            await home.close()
+
+    def abandon_homes(self) -> None:
+        """Let go the threads that wait for a loop: none of them runs any more."""
+        homes, self._homes = self._homes, {}
+        for home in homes.values():
+            home.abandon()
+
+    async def run(self, portal: Portal, function: t.Callable[..., t.Any], *args: t.Any) -> None:
+        """Run ``function`` for the exchange of ``portal``; what it raises is raised."""
+        if self.mode == "loop":
+            await portal.run_in_greenlet(function, *args)
+        else:
+            await self.run_on(self.workers, portal, function, *args)
+
+    async def run_on(
+        self, workers: Workers, portal: Portal, function: t.Callable[..., t.Any], *args: t.Any
+    ) -> None:
+        """Run ``function`` on a thread of ``workers``. If the server gives up on the
+        exchange meanwhile, what the handler waits for is cancelled."""
+        loop = portal.loop
+        done: asyncio.Future[None] = loop.create_future()
+        portal.context = contextvars.copy_context()
+
+        def finish(error: BaseException | None) -> None:
+            if done.done():
+                return
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+
+        def job() -> None:
+            error: BaseException | None = None
+            try:
+                portal.run_in_context(function, *args)
+            except BaseException as exc:  # noqa: BLE001 - raised again in the exchange's task
+                error = exc
+            portal.post(finish, error)
+
+        workers.run(job)
+        try:
+            await done
+        except asyncio.CancelledError:
+            portal.interrupt()
+            raise

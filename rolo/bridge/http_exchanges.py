@@ -1,0 +1,268 @@
+"""Requests: each is decided by sync handlers, and its answer carried back.
+
+::
+
+    downstream ── head ──> BridgeRequest ──> Gateway.process   (worker thread or greenlet)
+         ^                                        │
+         └── head, body, end or abort <── Response┘           (the loop)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import typing as t
+
+from rolo.bridge import send
+from rolo.bridge.body import RequestBody
+from rolo.bridge.downstream import HttpDownstream
+from rolo.bridge.handlers import Handlers
+from rolo.bridge.limits import Limits
+from rolo.bridge.portal import Portal
+from rolo.bridge.request import BridgeRequest
+from rolo.bridge.stall import Stalls
+from rolo.errors import (
+    ClientDisconnected,
+    DownstreamError,
+    RoloError,
+    TooManyExchanges,
+    UnusableMethod,
+    describe,
+)
+from rolo.forwarded import LazyResponse
+from rolo.proxy_status import proxy_status
+from rolo.response import Response
+
+LOG = logging.getLogger(__name__)
+
+_PREFETCH = 64 * 1024
+
+WEBSOCKET = "WEBSOCKET"
+
+
+class HttpExchanges:
+    """Carries the requests of a bridge to its handlers, and the answers back.
+
+    :param replay_limit: bytes of a request body kept for forwarding after a handler read it
+    :param limits: what is refused without asking a handler
+    :param proxy_status: the name under which answers to errors carry Proxy-Status
+        (RFC 9209); ``None`` leaves it out
+    """
+
+    def __init__(
+        self, handlers: Handlers, replay_limit: int, limits: Limits, proxy_status: str | None
+    ) -> None:
+        self._handlers = handlers
+        self._replay_limit = replay_limit
+        self._limits = limits
+        self._proxy_status = proxy_status
+        self._under_way = 0
+
+    async def serve(self, downstream: HttpDownstream) -> None:
+        """Serve one exchange to its end. Whatever goes wrong is answered, or aborts the
+        answer, and is logged; only cancellation by the server is raised."""
+        portal = Portal(self._handlers.home(), asyncio.current_task())
+        body = RequestBody(downstream, portal, self._replay_limit, self._limits)
+        request = BridgeRequest(downstream.head, body, portal)
+        downstream.watch_gone(portal.interrupt)
+        self._under_way += 1
+        try:
+            response = self._refused(request, downstream.fault) or await self._decide(request)
+            await self._answer(response, request, downstream)
+        except ClientDisconnected as exc:
+            LOG.debug("client left: %s %r", downstream.head.method, downstream.head.target)
+            downstream.abort(exc)
+        except asyncio.CancelledError as exc:
+            downstream.abort(exc)
+            if portal.translate_cancel(exc) is exc:
+                raise
+            LOG.debug("client left: %s %r", downstream.head.method, downstream.head.target)
+        finally:
+            self._under_way -= 1
+            portal.task = None
+            body.close()
+
+    def _refused(self, request: BridgeRequest, fault: DownstreamError | None) -> Response | None:
+        """Return the answer to a request that no handler gets to see, ``None`` for others."""
+        try:
+            if fault is not None:
+                raise fault
+            self._limits.check_exchanges(self._under_way)
+            self._limits.check_head(request.head)
+            if request.method == WEBSOCKET:
+                # The name under which websocket handshakes are routed; nobody else may use it.
+                raise UnusableMethod("the method WEBSOCKET is not for requests")
+        except RoloError as exc:
+            LOG.warning("%s refused: %s", _line(request), describe(exc))
+            response = self._error_response(exc)
+            if isinstance(exc, DownstreamError):
+                # What follows on the connection cannot be believed to be another request.
+                response.headers["Connection"] = "close"
+            return response
+        return None
+
+    def _error_response(self, error: BaseException) -> Response:
+        response = error_response(error)
+        if self._proxy_status is not None:
+            response.headers["Proxy-Status"] = proxy_status(self._proxy_status, error)
+        return response
+
+    async def _decide(self, request: BridgeRequest) -> Response:
+        """Run the gateway; errors that escape it become a 500."""
+        response = LazyResponse()
+        try:
+            if self._handlers.mode == "loop":
+                request.portal.task = request.portal.owner
+                await request.portal.run_in_greenlet(self._process, request, response)
+            else:
+                await self._process_on_thread(request, response)
+        except ClientDisconnected:
+            response.close()
+            raise
+        except Exception as exc:
+            response.close()
+            if isinstance(exc, RoloError) and exc.status != 500:
+                LOG.warning("%s failed: %s", _line(request), describe(exc))
+            else:
+                LOG.error("error while handling %s", _line(request), exc_info=exc)
+            return self._error_response(exc)
+        return response
+
+    def _process(self, request: BridgeRequest, response: Response) -> None:
+        request.portal.enter()
+        self._handlers.gateway.process(request, response)
+
+    async def _process_on_thread(self, request: BridgeRequest, response: Response) -> None:
+        length = None if request.body.is_empty else _small_length(request)
+        if length is not None:
+            request.portal.task = request.portal.owner
+            await request.body.prefetch(length)
+        request.portal.task = None
+        await self._handlers.run(request.portal, self._process, request, response)
+
+    async def _answer(
+        self, response: Response, request: BridgeRequest, downstream: HttpDownstream
+    ) -> None:
+        portal = request.portal
+        portal.task = portal.owner
+        if portal.gone:
+            response.close()
+            raise ClientDisconnected("the client left")
+        outcome = send.take_apart(response, lambda: request.environ, request.method)
+        if outcome.whole is not None and not outcome.trailers():
+            outcome.close()
+            await downstream.send_complete(
+                outcome.status, outcome.reason, outcome.headers, outcome.whole
+            )
+            return
+        try:
+            try:
+                await downstream.send_head(outcome.status, outcome.reason, outcome.headers)
+            except BaseException:
+                await self._close_unsent(outcome, portal)
+                raise
+            await self._send_body_in_time(outcome, portal, downstream)
+            await downstream.end(outcome.trailers())
+        except Exception as exc:
+            if isinstance(exc, ClientDisconnected):
+                raise
+            LOG.warning(
+                "answer to %s broken off: %s",
+                _line(request),
+                describe(exc),
+                exc_info=None if isinstance(exc, RoloError) else exc,
+            )
+            downstream.abort(exc)
+
+    async def _send_body_in_time(
+        self, outcome: send.Outcome, portal: Portal, downstream: HttpDownstream
+    ) -> None:
+        limit = self._limits.send_timeout
+        if limit is None or portal.owner is None:
+            await self._send_body(outcome, portal, downstream)
+            return
+        home = portal.home
+        sending = home.resource(Stalls, lambda: Stalls(home.loop, limit)).watch(
+            downstream, portal.owner
+        )
+        try:
+            await self._send_body(outcome, portal, sending)
+        except asyncio.CancelledError as exc:
+            raise sending.translate_cancel(exc) from None
+        finally:
+            sending.close()
+
+    async def _send_body(
+        self, outcome: send.Outcome, portal: Portal, downstream: send.Sink
+    ) -> None:
+        if outcome.whole is not None:
+            outcome.close()
+            await downstream.send_body(outcome.whole)
+            return
+        if outcome.pulled is not None:
+            try:
+                await send.pump(outcome.pulled, downstream)
+            finally:
+                outcome.close()
+            return
+        assert outcome.iterable is not None
+        if self._handlers.mode == "loop":
+            await portal.run_in_greenlet(
+                _push_and_close, outcome.iterable, outcome.close, downstream, portal
+            )
+            return
+        puller = send.ThreadPuller(outcome.iterable, outcome.close, self._handlers.workers, portal)
+        try:
+            await send.pump(puller, downstream)
+        finally:
+            puller.close()
+
+    async def _close_unsent(self, outcome: send.Outcome, portal: Portal) -> None:
+        """Close a body of which nothing was sent, where its code may run."""
+        if outcome.iterable is None:
+            outcome.close()
+        elif self._handlers.mode == "loop":
+            await portal.run_in_greenlet(outcome.close)
+        else:
+            self._handlers.workers.run(functools.partial(portal.run_in_context, outcome.close))
+
+
+def error_response(error: BaseException) -> Response:
+    """Return the answer to an error that no handler dealt with; it tells nothing internal."""
+    status = error.status if isinstance(error, RoloError) else 500
+    response = Response(f"{status}\n", status=status, mimetype="text/plain")
+    if isinstance(error, DownstreamError | TooManyExchanges):
+        # Nobody is going to read the rest of such a request.
+        response.headers["Connection"] = "close"
+    return response
+
+
+def _line(request: BridgeRequest) -> str:
+    """What a log calls ``request``; a client must not write lines of its own into it."""
+    return ascii(f"{request.head.method} {request.head.target.decode('latin-1')}")[1:-1]
+
+
+def _small_length(request: BridgeRequest) -> int | None:
+    """Return the length of a body that is declared, small, and will come unasked."""
+    length = None
+    for name, value in request.head.headers:
+        lowered = name.lower()
+        if lowered == b"content-length" and value.isdigit():
+            length = int(value)
+        elif lowered == b"expect":
+            return None
+    return length if length is not None and length <= _PREFETCH else None
+
+
+def _push_and_close(
+    body: t.Iterable[bytes],
+    close: t.Callable[[], None],
+    downstream: send.Sink,
+    portal: Portal,
+) -> None:
+    portal.enter()
+    try:
+        send.push(body, downstream, portal)
+    finally:
+        close()

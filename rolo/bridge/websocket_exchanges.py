@@ -1,0 +1,94 @@
+"""Websockets: each handshake is decided by sync handlers, which may also talk on it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from rolo.bridge.downstream import WebSocketDownstream
+from rolo.bridge.handlers import Handlers
+from rolo.bridge.limits import Limits
+from rolo.bridge.portal import Portal
+from rolo.bridge.websocket import PortalWebSocketAdapter, check_handshake, websocket_environ
+from rolo.bridge.workers import WorkerPool
+from rolo.errors import ClientDisconnected, RoloError, describe
+from rolo.websocket.errors import WebSocketDisconnectedError
+from rolo.websocket.request import WebSocketRequest
+
+LOG = logging.getLogger(__name__)
+
+
+class WebSocketExchanges:
+    """Carries the websockets of a bridge to its handlers.
+
+    :param workers: their threads in ``threads`` mode, one for each open websocket
+    :param limits: what is refused without asking a handler
+    """
+
+    def __init__(self, handlers: Handlers, workers: WorkerPool, limits: Limits) -> None:
+        self._handlers = handlers
+        self._workers = workers
+        self._limits = limits
+        self._on_threads = 0
+
+    async def serve(self, downstream: WebSocketDownstream) -> None:
+        """Serve one websocket from its handshake to its end."""
+        portal = Portal(self._handlers.home())
+        adapter = PortalWebSocketAdapter(downstream, portal)
+        request = WebSocketRequest(websocket_environ(downstream.head, adapter, portal))
+        try:
+            self._limits.check_head(downstream.head)
+            check_handshake(downstream.head)
+        except RoloError as exc:
+            LOG.warning("websocket %r refused: %s", downstream.head.target, describe(exc))
+            await downstream.reject(exc.status, b"", [], b"%d\n" % exc.status)
+            return
+        downstream.watch_gone(portal.interrupt)
+        try:
+            if self._handlers.mode == "loop":
+                portal.task = asyncio.current_task()
+                await portal.run_in_greenlet(self._accept, request, portal)
+            else:
+                await self._accept_on_thread(request, portal, downstream)
+            successor, adapter.successor = adapter.successor, None
+            if successor is not None:
+                # It may run for days: let go of what only the handler needed.
+                portal.task = None
+                del request
+                await successor.run(downstream)
+            elif request.is_upgraded():
+                # A handler that returned has no more use for its websocket.
+                await downstream.close(1000, "")
+        except (ClientDisconnected, WebSocketDisconnectedError):
+            LOG.debug("websocket client left: %r", downstream.head.target)
+        except asyncio.CancelledError as exc:
+            if portal.translate_cancel(exc) is exc:
+                raise
+        finally:
+            portal.task = None
+            if adapter.successor is not None:
+                adapter.successor.abandon()
+
+    def _accept(self, request: WebSocketRequest, portal: Portal) -> None:
+        portal.enter()
+        self._handlers.gateway.accept(request)
+
+    async def _accept_on_thread(
+        self, request: WebSocketRequest, portal: Portal, downstream: WebSocketDownstream
+    ) -> None:
+        if self._on_threads >= self._workers.size:
+            LOG.warning(
+                "websocket refused: all %d threads for websockets are taken", self._on_threads
+            )
+            await downstream.reject(
+                503,
+                b"Service Unavailable",
+                [(b"content-type", b"text/plain")],
+                b"too many websockets\n",
+            )
+            return
+        self._on_threads += 1
+        try:
+            await self._handlers.run_on(self._workers, portal, self._accept, request, portal)
+        finally:
+            self._on_threads -= 1
