@@ -228,13 +228,51 @@ class _TaskGroup(TaskGroup):
             scope["extensions"]["rolo.http.response.interim"] = {}
             if scope["http_version"] == "2":
                 config, app = _unbounded(config), functools.partial(_acknowledging, app, stream)
-            elif _expects_continue(scope):
-                app = functools.partial(_continuing, app, stream)
+            else:
+                if _expects_continue(scope):
+                    app = functools.partial(_continuing, app, stream)
+                inbox = _Inbox(config.max_app_queue_size)
+                run = functools.partial(inbox.run, app)
+                put = await super().spawn_app(run, _unbounded(config), scope, stream.app_send)
+                return functools.partial(inbox.put, put)
         return await super().spawn_app(app, config, scope, stream.app_send)
 
 
+class _Inbox:
+    """What waits for the application of an HTTP/1 exchange: pieces of its request body wait for
+    room, but the end of the exchange does not. hypercorn would wait with that, too, and for
+    ever if the application has answered without reading them.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._room = asyncio.Semaphore(size)
+        self._over = False
+
+    async def put(self, put: t.Callable[[t.Any], t.Awaitable[None]], event: t.Any) -> None:
+        if event["type"] == "http.disconnect":
+            self._over = True
+            self._room.release()  # to whoever waits with a piece
+        else:
+            await self._room.acquire()
+            if self._over:
+                return
+        await put(event)
+
+    async def run(
+        self, app: t.Any, scope: t.Any, receive: t.Any, send: t.Any, *hooks: t.Any
+    ) -> None:
+        async def receive_and_make_room() -> t.Any:
+            event = await receive()
+            if event["type"] == "http.request":
+                self._room.release()
+            return event
+
+        await app(scope, receive_and_make_room, send, *hooks)
+
+
 def _unbounded(config: Config) -> Config:
-    """The same, but what waits for the application is bounded by HTTP/2's flow control."""
+    """The same, but others bound what waits for the application: HTTP/2's flow control, or
+    an :class:`_Inbox`."""
     unbounded = copy.copy(config)
     unbounded.max_app_queue_size = 0
     return unbounded

@@ -2,9 +2,12 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
+import selectors
 import threading
 
 import pytest
+from leaks import Nothing, needs_proc
 from wire import Truncated, Wire, chunked, fetch
 
 from rolo.bridge.portal import current_portal
@@ -230,6 +233,40 @@ def test_a_blocking_call_of_the_portal_works_in_a_handler(start):
         response.data = portal.call(asyncio.sleep(0.001, b"waited"))
 
     assert fetch(start(handler).url).body == b"waited"
+
+
+def send_until_nobody_takes_more(wire):
+    wire.socket.setblocking(False)
+    with selectors.DefaultSelector() as selector:
+        selector.register(wire.socket, selectors.EVENT_WRITE)
+        while selector.select(0.1):
+            with contextlib.suppress(BlockingIOError):
+                wire.socket.send(bytes(65536))
+    wire.socket.settimeout(5)
+
+
+@needs_proc
+def test_uploads_that_no_handler_reads_leave_nothing_behind(start):
+    stuck = threading.Event()
+
+    def refuse(chain, context, response):
+        current_portal().call(asyncio.to_thread(stuck.wait, 5))
+        response.status_code = 413
+
+    def refused(count):
+        for _ in range(count):
+            stuck.clear()
+            with Wire(url) as wire:
+                wire.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
+                send_until_nobody_takes_more(wire)
+                stuck.set()
+                with contextlib.suppress(ConnectionError):  # it need not arrive
+                    assert wire.head().status == 413
+
+    url = start(refuse).url
+    refused(1)
+    with Nothing(slack=2):
+        refused(3)
 
 
 def test_a_handler_that_waits_is_interrupted_when_the_client_leaves(start):
