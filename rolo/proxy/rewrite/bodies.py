@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import typing as t
 
 from rolo.bridge.beside import Beside
+from rolo.bridge.feed import Feed
 from rolo.bridge.flow import Outlet, SeenOutlet, pour_pulled, pour_read
 from rolo.bridge.portal import Portal
 from rolo.proxy.messages import AsyncBody, OutgoingRequest, RawHeaders
@@ -298,18 +300,25 @@ def tap_upload(outgoing: OutgoingRequest, see: See, portal: Portal | None) -> No
 
 
 class UploadPieces:
-    """The pieces of a request body for sync code, which waits for each through the portal."""
+    """The pieces of a request body for sync code, which waits for each: in a greenlet through
+    the portal, on a thread for what the loop pours ahead."""
 
     def __init__(self, body: AsyncBody, portal: Portal) -> None:
         self._body = body
         self.portal = portal
+        self._feed: Feed | None = None  # of a thread that iterates this
         self._waiting: asyncio.Task[t.Any] | None = None
 
     def __iter__(self) -> t.Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        piece = self.portal.call(self._receive())
+        if self.portal.on_loop:
+            piece = self.portal.call(self._receive())
+        else:
+            if self._feed is None:
+                self._feed = Feed(functools.partial(pour_read, self._body), self.portal)
+            piece = self._feed.take()
         if not piece:
             raise StopIteration
         return piece
@@ -325,6 +334,8 @@ class UploadPieces:
         """Let go whoever waits for a piece. The loop's thread only."""
         if self._waiting is not None:
             self._waiting.cancel()
+        if self._feed is not None:
+            self._feed.cancel()
 
 
 class TransformedUpload:
