@@ -54,27 +54,8 @@ class Beside:
         """
         if self._pool is None:
             return await portal.run_in_greenlet(_entered, portal, function, args)
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         context = contextvars.copy_context()
-
-        def settle(result: t.Any, error: BaseException | None) -> None:
-            if done.done():
-                return
-            if error is None:
-                done.set_result(result)
-            else:
-                done.set_exception(error)
-
-        def job() -> None:
-            result, error = None, None
-            try:
-                result = context.run(_entered, portal, function, args)
-            except BaseException as exc:  # noqa: BLE001 - raised again where it is awaited
-                error = exc
-            portal.post(settle, result, error)
-
-        self._pool.run(job)
-        return await done
+        return await portal.run_on_thread(self._pool, context, _entered, portal, function, args)
 
     def start(self, portal: Portal, function: t.Callable[..., t.Any], *args: t.Any) -> None:
         """Run ``function``, which does not raise, without waiting for it."""

@@ -80,29 +80,9 @@ class Handlers:
     ) -> None:
         """Run ``function`` on a thread of ``workers``. If the server gives up on the
         exchange meanwhile, what the handler waits for is cancelled."""
-        loop = portal.loop
-        done: asyncio.Future[None] = loop.create_future()
         portal.context = contextvars.copy_context()
-
-        def finish(error: BaseException | None) -> None:
-            if done.done():
-                return
-            if error is None:
-                done.set_result(None)
-            else:
-                done.set_exception(error)
-
-        def job() -> None:
-            error: BaseException | None = None
-            try:
-                portal.run_in_context(function, *args)
-            except BaseException as exc:  # noqa: BLE001 - raised again in the exchange's task
-                error = exc
-            portal.post(finish, error)
-
-        workers.run(job)
         try:
-            await done
+            await portal.run_on_thread(workers, portal.context, function, *args)
         except asyncio.CancelledError:
             portal.interrupt()
             raise

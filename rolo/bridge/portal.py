@@ -17,6 +17,7 @@ import weakref
 
 import greenlet
 
+from rolo.bridge.workers import Workers
 from rolo.errors import ClientDisconnected, NoPortalError, RoloError
 
 T = t.TypeVar("T")
@@ -270,6 +271,36 @@ class Portal:
         # are seen by the coroutines it waits for.
         handler.gr_context = greenlet.getcurrent().gr_context
         return t.cast(T, await self._drive(handler, handler.switch(function, args)))
+
+    async def run_on_thread(
+        self,
+        workers: Workers,
+        context: contextvars.Context,
+        function: t.Callable[..., T],
+        *args: t.Any,
+    ) -> T:
+        """Run ``function`` on a thread of ``workers``, in ``context``, and return what it
+        returns. Cancelling does not stop it."""
+        done: asyncio.Future[T] = self.loop.create_future()
+
+        def settle(result: t.Any, error: BaseException | None) -> None:
+            if done.done():
+                return
+            if error is None:
+                done.set_result(result)
+            else:
+                done.set_exception(error)
+
+        def job() -> None:
+            result, error = None, None
+            try:
+                result = context.run(function, *args)
+            except BaseException as exc:  # noqa: BLE001 - raised again where it is awaited
+                error = exc
+            self.post(settle, result, error)
+
+        workers.run(job)
+        return await done
 
     def start_in_greenlet(
         self, context: contextvars.Context, function: t.Callable[..., t.Any], *args: t.Any
