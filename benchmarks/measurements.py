@@ -177,17 +177,22 @@ def _ping_pong(connections: int, size: int) -> t.Callable[[Target, Scale], Figur
     return run
 
 
-def _idle_sockets(target: Target, scale: Scale) -> Figures:
-    # A proxy has two files open for each.
-    sockets = min(scale.sockets, (process.raise_file_limit() - 200) // 2)
-    meter = _Meter(target)
-    growth: list[float | None] = []
-    seconds = run_idle(target.port, sockets, lambda: growth.append(meter.growth()))
-    return _figures(
-        sockets=sockets,
-        memory=_per(growth[0], sockets, 1 / 1024),
-        echo=seconds * 1000,
-    )
+def _idle_sockets(share: int) -> t.Callable[[Target, Scale], Figures]:
+    """:param share: the part of the scale's sockets, as its denominator"""
+
+    def run(target: Target, scale: Scale) -> Figures:
+        # A proxy has two files open for each.
+        sockets = min(scale.sockets // share, (process.raise_file_limit() - 200) // 2)
+        meter = _Meter(target)
+        growth: list[float | None] = []
+        seconds = run_idle(target.port, sockets, lambda: growth.append(meter.growth()))
+        return _figures(
+            sockets=sockets,
+            memory=_per(growth[0], sockets, 1 / 1024),
+            echo=seconds * 1000,
+        )
+
+    return run
 
 
 def _startup(target: Target, scale: Scale) -> Figures:
@@ -310,9 +315,18 @@ MEASUREMENTS: dict[str, Measurement] = {
             kind="websocket",
         ),
         Measurement(
+            "ws-idle-half",
+            "Websockets, mostly idle, half as many",
+            _idle_sockets(2),
+            _SOCKET_FIGURES,
+            ("memory",),
+            kind="websocket",
+            alone=True,
+        ),
+        Measurement(
             "ws-idle",
             "Websockets, mostly idle",
-            _idle_sockets,
+            _idle_sockets(1),
             _SOCKET_FIGURES,
             ("memory",),
             kind="websocket",
