@@ -1,7 +1,7 @@
 """Run the Autobahn test suite through the proxy, and directly for comparison.
 
 ``make autobahn``, or ``python tests/autobahn.py [--cases PATTERN,...] [SERVER ...]``. Without
-``--cases`` the slow ones are left out; ``--cases '*'`` runs all, for hours. The suite needs
+``--cases`` the slow ones are left out; ``--cases '*'`` runs all, for an hour or two. The suite needs
 Python 2.7 and an environment of its own, which is made in ``.autobahn``; where that cannot be
 done, this says why and ends without a failure. A case that passes directly must pass through
 the proxy.
