@@ -36,19 +36,22 @@ def failing(*_):
     raise ZeroDivisionError
 
 
+def nothing_stays(start, origin, phase, exchanges, warm_up, count):
+    """Fail if ``exchanges(url, count)``, each with a hook that raises, leaves anything."""
+    with contextlib.closing(ProxyHandler(origin.url, **{phase: failing})) as handler:
+        url = start(handler).url
+        exchanges(url, warm_up)
+        with Nothing(slack=3):
+            exchanges(url, count)
+
+
 @needs_proc
 @pytest.mark.parametrize("phase", PHASES)
 def test_forty_failures_leave_nothing_behind(start, phase, caplog):
     caplog.set_level(logging.CRITICAL)
-    with ThreadedOrigin() as origin, contextlib.ExitStack() as running:
+    with ThreadedOrigin() as origin:
         origin.answer(STREAM)
-        handler = running.enter_context(
-            contextlib.closing(ProxyHandler(origin.url, **{phase: failing}))
-        )
-        url = start(handler).url
-        some(url, 4)
-        with Nothing(slack=3):
-            some(url, 40)
+        nothing_stays(start, origin, phase, some, 4, 40)
 
 
 def some(url, count):
@@ -62,15 +65,8 @@ def some(url, count):
 @pytest.mark.parametrize("phase", ["on_handshake", "on_accepted", "on_client_message", "on_closed"])
 def test_twenty_failures_on_websockets_leave_nothing_behind(start, phase, caplog):
     caplog.set_level(logging.CRITICAL)
-    with contextlib.ExitStack() as running:
-        origin = running.enter_context(contextlib.closing(WebSocketOrigin(echo)))
-        handler = running.enter_context(
-            contextlib.closing(ProxyHandler(origin.url, **{phase: failing}))
-        )
-        url = start(handler).url
-        sockets(url, 2)
-        with Nothing(slack=3):
-            sockets(url, 20)
+    with contextlib.closing(WebSocketOrigin(echo)) as origin:
+        nothing_stays(start, origin, phase, sockets, 2, 20)
 
 
 def sockets(url, count):
