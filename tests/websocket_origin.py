@@ -149,6 +149,8 @@ class Client(Peer):
 
     def __init__(self, url, target="/", headers=(), key=KEY, timeout=10.0, buffer=None):
         super().__init__(Wire(url, timeout), client=True)
+        # Fragments are to go out as they are sent, not when the one before is acknowledged.
+        self.wire.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if buffer is not None:
             self.wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         names = {name.lower() for name, _ in headers}
