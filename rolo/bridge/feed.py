@@ -40,6 +40,7 @@ class Feed:
         # Only the loop's thread touches the following.
         self._task: asyncio.Task[None] | None = None
         self._room: asyncio.Future[None] | None = None
+        self._unwanted = False
 
     # --- the thread's side
 
@@ -85,6 +86,8 @@ class Feed:
     def _begin(self) -> None:
         self._task = self._portal.loop.create_task(self._pour(self))
         self._task.add_done_callback(self._poured_all)
+        if self._unwanted:
+            self._task.cancel()
         self._portal.track(self._task)
 
     def _poured_all(self, task: asyncio.Task[None]) -> None:
@@ -116,8 +119,8 @@ class Feed:
 
     async def stop(self) -> list[bytes]:
         """Pour no more; return what was poured and not taken."""
+        self.cancel()
         if self._task is not None:
-            self._task.cancel()
             await asyncio.wait((self._task,))
         rest = []
         while not self._pieces.empty():
@@ -128,5 +131,6 @@ class Feed:
 
     def cancel(self) -> None:
         """Pour no more; nobody wants the rest."""
+        self._unwanted = True
         if self._task is not None:
             self._task.cancel()

@@ -54,6 +54,33 @@ def test_forty_failures_leave_nothing_behind(start, phase, caplog):
         nothing_stays(start, origin, phase, some, 4, 40)
 
 
+def read_too_little(context, outbound):
+    outbound.read(limit=10)
+
+
+@needs_proc
+@pytest.mark.parametrize(
+    "hook",
+    [{"on_request_chunk": failing}, {"on_outgoing": read_too_little}],
+    ids=["a chunk", "the whole"],
+)
+def test_uploads_that_hooks_give_up_leave_nothing_behind(start, hook, caplog):
+    caplog.set_level(logging.CRITICAL, logger="rolo")  # a record would keep what it tells of
+    with ThreadedOrigin() as origin, contextlib.closing(ProxyHandler(origin.url, **hook)) as proxy:
+        url = start(proxy).url
+        big(url, 1)
+        with Nothing(slack=2):
+            big(url, 5)
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
+def big(url, count):
+    for _ in range(count):
+        with Wire(url) as wire, contextlib.suppress(Truncated, ConnectionError):
+            wire.request("POST", "/", body=bytes(2_000_000))
+            wire.head()
+
+
 def some(url, count):
     for _ in range(count):
         with Wire(url) as wire, contextlib.suppress(Truncated, ConnectionError):

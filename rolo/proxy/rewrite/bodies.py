@@ -331,7 +331,7 @@ class UploadPieces:
             self._waiting = None
 
     def cancel(self) -> None:
-        """Let go whoever waits for a piece. The loop's thread only."""
+        """Let go whoever waits for a piece; nobody wants the rest. The loop's thread only."""
         if self._waiting is not None:
             self._waiting.cancel()
         if self._feed is not None:
@@ -352,8 +352,9 @@ class TransformedUpload:
         portal = self._source.portal
         try:
             return await Beside.of(portal).run(portal, self._next)
-        except asyncio.CancelledError:
-            # The answer came early and does not want the rest; a thread may wait for it.
+        except BaseException:
+            # A hook has failed, or the answer came early and does not want the rest: a
+            # thread may wait for it, or the loop pour it for nobody.
             self._source.cancel()
             raise
 

@@ -243,7 +243,13 @@ class OutboundRequest(_Body):
         if outgoing.body is None:
             return b""
         if not isinstance(outgoing.body, bytes):
-            whole = _joined(upload_pieces(outgoing.body, self._portal), limit)
+            pieces = upload_pieces(outgoing.body, self._portal)
+            try:
+                whole = _joined(pieces, limit)
+            except BaseException:
+                if isinstance(pieces, UploadPieces):
+                    pieces.portal.post(pieces.cancel)
+                raise
             outgoing.body, outgoing.length, outgoing.expect_continue = whole, len(whole), False
         return outgoing.body
 
