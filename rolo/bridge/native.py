@@ -23,6 +23,7 @@ from rolo.bridge.downstream import (
     RequestHead,
     WebSocketDownstream,
 )
+from rolo.bridge.gather import write_pieces
 from rolo.bridge.native_exchange import NativeExchange, answer_head
 from rolo.bridge.native_websocket import Handshake, NativeWebSocket, UpgradeRequired
 from rolo.bridge.readbuffer import read_buffer
@@ -296,7 +297,7 @@ class Connection(asyncio.BufferedProtocol):
         if len(data) == 1:
             self.transport.write(data[0])
         else:
-            self.transport.writelines(data)
+            write_pieces(self.transport, data)
 
     async def drained(self) -> None:
         """Wait until the client's side can take more.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import typing as t
 
+from rolo.bridge.gather import write_pieces
 from rolo.bridge.readbuffer import read_buffer
 from rolo.bridge.websocket_end import WebSocketEnd
 from rolo.errors import BadResponse, ClientDisconnected, UpstreamClosed
@@ -179,7 +180,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if len(data) == 1:
             transport.write(data[0])
         else:
-            transport.writelines(data)
+            write_pieces(transport, data)
 
     async def drained(self) -> None:
         if self.writing_paused and self._transport is not None:
