@@ -33,6 +33,7 @@ from rolo.proxy.http1 import (
     parse_response_head,
 )
 from rolo.proxy.messages import (
+    MAX_INTERIMS,
     AsyncBody,
     OnInterim,
     OutgoingRequest,
@@ -47,7 +48,6 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 _CONTINUE_PATIENCE = 1.0
 # A body held in memory goes out in one write up to this, else in slices under flow control.
 _WHOLE_BODY = 64 * 1024
-_MAX_INTERIMS = 200
 _NEVER = float("inf")
 
 
@@ -295,7 +295,7 @@ class Exchange:
             self._interims = []
         self._interims.append(head)
         self._interim_count += 1
-        if self._interim_count > _MAX_INTERIMS:
+        if self._interim_count > MAX_INTERIMS:
             raise BadResponse("too many interim answers")
         self._wake()
 

@@ -10,6 +10,9 @@ RawHeaders = list[tuple[bytes, bytes]]
 OnInterim = t.Callable[[int, RawHeaders], t.Awaitable[None]]
 """Told of every 1xx answer (100 and 103 included, 101 never) in the order of arrival."""
 
+MAX_INTERIMS = 200
+"""1xx answers of an origin before its final one; with more it has no answer."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Timeouts:

@@ -179,7 +179,10 @@ class Relay:
                 return False
             asked = getattr(self, hook)
             if asked is not None:
-                given = asked(message)
+                try:
+                    given = asked(message)
+                except Exception as exc:  # noqa: BLE001 - raised again in _carry
+                    given = _raising(exc)
                 if given is not message:
                     if given is None:
                         return True
@@ -189,7 +192,10 @@ class Relay:
                         return False
                     message = given
             self.moved = True
-            sink.send_nowait(message)
+            try:
+                sink.send_nowait(message)
+            except WebSocketError:  # the hook has closed it
+                self._closing = True
             return True
 
         return tap
@@ -234,6 +240,11 @@ class Relay:
             self.closed = Closed(side, end.code, end.reason or "")
         self._closing = True
         await sink.close(*passed_on(code, end.reason, other))
+
+
+async def _raising(error: Exception) -> t.NoReturn:
+    """Stands for what a hook gives that has raised already."""
+    raise error
 
 
 class Patrol:

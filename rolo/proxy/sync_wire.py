@@ -35,7 +35,13 @@ from rolo.proxy.http1 import (
     find_head_end,
     parse_response_head,
 )
-from rolo.proxy.messages import OutgoingRequest, PoolLimits, RawHeaders, Timeouts
+from rolo.proxy.messages import (
+    MAX_INTERIMS,
+    OutgoingRequest,
+    PoolLimits,
+    RawHeaders,
+    Timeouts,
+)
 
 OnSyncInterim = t.Callable[[int, RawHeaders], None]
 """Told of every 1xx answer (100 and 103 included, 101 never) in the order of arrival."""
@@ -46,7 +52,6 @@ CONTINUE_WAIT = 1.0
 """Seconds to wait for 100 (Continue) before the body is sent all the same. RFC 9110
 section 10.1.1: a client should not wait for an indefinite period."""
 
-_MAX_INTERIMS = 200
 
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -253,7 +258,7 @@ class Conversation:
                 self._head = head
                 return
             self._interims += 1
-            if self._interims > _MAX_INTERIMS:
+            if self._interims > MAX_INTERIMS:
                 raise self._error(BadResponse, "too many interim answers")
             self._continued = self._continued or head.status == 100
             if self._on_interim is not None:

@@ -30,6 +30,7 @@ from rolo.proxy.http1 import (
 )
 from rolo.proxy.messages import (
     DEFAULT_WEBSOCKET_SETTINGS,
+    MAX_INTERIMS,
     PoolLimits,
     RawHeaders,
     Timeouts,
@@ -179,15 +180,19 @@ async def _dial(
 async def _answer(
     connection: UpstreamConnection, limit: float | None, limits: PoolLimits
 ) -> ParsedResponse:
-    """Return the final head; interim ones are skipped."""
+    """Return the final head; so many interim ones are skipped.
+
+    :raises BadResponse: there are more, or one is malformed
+    """
     bounds = HeadLimits(max_head=limits.max_head, max_fields=limits.max_fields)
     try:
         async with asyncio.timeout(limit):
-            while True:
+            for _ in range(MAX_INTERIMS + 1):
                 block = await connection.read_head(limits.max_head)
                 parsed = parse_response_head(block, "GET", bounds)
                 if parsed.status >= 200 or parsed.status == 101:
                     return parsed
+            raise BadResponse("too many interim answers")
     except TimeoutError as exc:
         raise ResponseHeadTimeout(f"no answer to the handshake within {limit:g} s") from exc
 

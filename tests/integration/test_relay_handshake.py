@@ -203,6 +203,17 @@ def test_a_handshake_that_dies_or_lies_is_502(relaying, answer):
         assert client.answer().status == 502
 
 
+@pytest.mark.parametrize(("interims", "status"), [(200, 101), (201, 502)])
+def test_two_hundred_interim_answers_are_skipped_and_no_more(relaying, interims, status):
+    def play(origin):
+        origin.wire.send(b"HTTP/1.1 102 Processing\r\n\r\n" * interims)
+        echo(origin)
+
+    url, _ = relaying(play)
+    with Client(url) as client:
+        assert client.answer().status == status
+
+
 def test_interim_answers_are_no_refusals(relaying):
     def play(origin):
         origin.wire.send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")

@@ -5,7 +5,8 @@ import ssl
 
 import pytest
 import trustme
-from websocket_origin import Client, WebSocketOrigin
+from commanded import installed
+from websocket_origin import TEXT, Client, WebSocketOrigin
 
 from rolo.gateway import Gateway
 from rolo.proxy import ProxyHandler, Tls, relay_websocket
@@ -93,3 +94,39 @@ def test_a_handler_hands_over_to_the_origin_it_chooses():
             assert origin.last.target == "/chosen"
             assert origin.last.all("x-user") == ["me"]
     assert [(end.by, end.code, end.reason) for end in ended] == [("client", 4001, "done")] * 2
+
+
+@pytest.mark.parametrize("direction", ["to_origin", "to_client"])
+@pytest.mark.parametrize("server", ["native", "uvicorn", "hypercorn", "granian"])
+def test_a_function_that_raises_closes_both_legs_with_1011(server, direction, caplog):
+    """RFC 6455 section 7.4.1, as a close frame: nothing is lost without a word."""
+
+    def fail(message):
+        if message == "fail":
+            raise ZeroDivisionError
+        return message
+
+    def relay(chain, context, response):
+        response.update_from(relay_websocket(context.request, origin.url, **{direction: fail}))
+        chain.stop()
+
+    def play(origin):
+        origin.accept()
+        while (got := origin.frame()).opcode == TEXT:
+            origin.send(TEXT, got.payload)
+        origin.note(got.close)
+        origin.send(got.opcode, got.payload)
+
+    with (
+        WebSocketOrigin(play) as origin,
+        serve(Gateway([relay]), server=installed(server), mode="loop") as running,
+        Client(running.url) as client,
+    ):
+        client.open().text("pass")
+        assert client.message() == "pass"
+        client.text("fail")
+        assert client.frame().close == (1011, "")
+        assert origin.note() == (1011, "")
+    assert [r.message for r in caplog.records if r.exc_info] == [
+        f"error while relaying a websocket from the {'client' if direction == 'to_origin' else 'origin'}"
+    ]
