@@ -287,6 +287,9 @@ class Connection(asyncio.BufferedProtocol):
         for drain in drains:
             if not drain.done():
                 drain.set_result(None)
+        consumer = self._consumer
+        if type(consumer) is NativeWebSocket:
+            consumer.resumed()
 
     # --- what exchanges use -------------------------------------------------------------
 
@@ -307,7 +310,12 @@ class Connection(asyncio.BufferedProtocol):
         if self._writing_paused and not self.closed:
             drain = self.hub.loop.create_future()
             self._drains.append(drain)
-            await drain
+            try:
+                await drain
+            except asyncio.CancelledError:
+                if drain in self._drains:
+                    self._drains.remove(drain)
+                raise
         if self.closed:
             raise ClientDisconnected("the client left")
 

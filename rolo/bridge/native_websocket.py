@@ -208,6 +208,11 @@ class NativeWebSocket:
         if len(self._early) > self._connection.settings.buffer:
             self._connection.pause_reading()
 
+    def resumed(self) -> None:
+        """The client takes again what is written."""
+        if self._end is not None:
+            self._end.resumed()
+
     def lost(self) -> None:
         """The client has left, with or without a close frame before."""
         if self.gone:

@@ -31,7 +31,8 @@ class Channel(t.Protocol):
 
     @property
     def writing_paused(self) -> bool:
-        """The other side does not take what was written as fast as it came."""
+        """The other side does not take what was written as fast as it came;
+        :meth:`WebSocketEnd.resumed` is called when it has caught up."""
 
     async def drained(self) -> None:
         """Wait until it has caught up.
@@ -112,7 +113,7 @@ class WebSocketEnd:
         self._closed: WebSocketDisconnectedError | None = None
         self._close_sent = False
         self._deaf = False
-        self._owed_pong: asyncio.Task[None] | None = None
+        self._owed_pong: bytes | None = None
         self._stuck_at = -1
         self.heard = False
         """Set whenever bytes come; for whoever watches over this end to reset."""
@@ -234,22 +235,18 @@ class WebSocketEnd:
     def _answer_ping(self, payload: bytes) -> None:
         if self._close_sent:
             return
-        if not self._channel.writing_paused:
-            self._channel.write(encode_pong(payload, client=self._client))
-        else:
+        if self._channel.writing_paused:
             # RFC 6455 section 5.5.3: the last ping is answer enough. More than one pong for
             # somebody who does not read would be memory that he decides about.
-            if self._owed_pong is not None:
-                self._owed_pong.cancel()
-            self._owed_pong = asyncio.get_running_loop().create_task(self._pong_later(payload))
+            self._owed_pong = payload
+        else:
+            self._channel.write(encode_pong(payload, client=self._client))
 
-    async def _pong_later(self, payload: bytes) -> None:
-        try:
-            await self._channel.drained()
-        except ClientDisconnected:
-            return
-        self._owed_pong = None
-        self._answer_ping(payload)
+    def resumed(self) -> None:
+        """The other side takes again what is written."""
+        owed, self._owed_pong = self._owed_pong, None
+        if owed is not None:
+            self._answer_ping(owed)
 
     def _take_close(self, close: Close) -> None:
         if not self._close_sent:
@@ -274,9 +271,7 @@ class WebSocketEnd:
     def _end(self, code: int, reason: str) -> None:
         if self._closed is None:
             self._closed = WebSocketDisconnectedError(code, reason)
-        if self._owed_pong is not None:
-            self._owed_pong.cancel()
-            self._owed_pong = None
+        self._owed_pong = None
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)

@@ -83,7 +83,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         :raises UpstreamClosed: the connection ended
         :raises BadResponse: it is larger than ``limit``
         """
-        head, seen = b"", 0
+        head, seen = bytearray(), 0
         while (end := find_head_end(head, seen)) < 0:
             seen = len(head)
             if seen > limit:
@@ -92,8 +92,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             if not data:
                 raise UpstreamClosed("the origin closed before it answered the handshake")
             head += data
-        self._early = head[end:]
-        return head[:end]
+        self._early = bytes(head[end:])
+        return bytes(head[:end])
 
     def open(self, settings: WebSocketSettings, deflate: Deflate | None) -> WebSocketEnd:
         """From here on there are frames.
@@ -160,6 +160,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         for waiter in drained:
             if not waiter.done():
                 waiter.set_result(None)
+        if self._end is not None:
+            self._end.resumed()
 
     def _lose(self) -> None:
         self._ended = True
@@ -186,7 +188,12 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if self.writing_paused and self._transport is not None:
             waiter = self._loop.create_future()
             self._drained.append(waiter)
-            await waiter
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if waiter in self._drained:
+                    self._drained.remove(waiter)
+                raise
         if self._transport is None:
             raise ClientDisconnected("the origin left")
 

@@ -1,6 +1,7 @@
 """Websockets of the native server, on raw sockets with frames by wsproto."""
 
 import asyncio
+import contextlib
 import socket
 import struct
 import threading
@@ -415,3 +416,24 @@ def test_a_client_that_does_not_answer_a_close_is_cut_off():
             assert client.next().code == 1000
             assert client.wire.read_rest() == b""
             wait_until(lambda: not server.hub.connections)
+
+
+def test_waits_for_a_client_that_does_not_read_leave_nothing_when_given_up(server):
+    async def handler(server, ws):
+        await ws.accept(None, [])
+        connection = ws._connection
+        while not connection.writing_paused:
+            connection.write(b"\x82\x7e\xff\xff" + bytes(65535))
+        for _ in range(100):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(connection.drained(), 0)
+        waiting = asyncio.ensure_future(connection.drained())
+        await asyncio.sleep(0)
+        server.seen.put(len(connection._drains))
+        waiting.cancel()
+        ws.abort()
+
+    server.websocket = handler
+    with Client(server) as client:
+        client.answer()
+        assert server.next() == 1
