@@ -15,7 +15,6 @@ from werkzeug.datastructures import Headers
 from rolo.bridge.portal import Portal, current_portal
 from rolo.bridge.websocket import PortalWebSocketAdapter
 from rolo.errors import BadResponse, ConnectError, ConnectTimeout, UpstreamClosed
-from rolo.proxy.dial import tls_context
 from rolo.proxy.headers import response_headers
 from rolo.proxy.messages import (
     DEFAULT_WEBSOCKET_SETTINGS,
@@ -26,6 +25,7 @@ from rolo.proxy.messages import (
     WebSocketSettings,
 )
 from rolo.proxy.target import Origin, parse_upstream
+from rolo.proxy.tls import tls_context
 from rolo.proxy.upstream_websocket import Handshake, HandshakeRefused, without_handshake_fields
 from rolo.proxy.websocket_client import WebSocketClient
 from rolo.websocket.adapter import BytesMessage, Message, TextMessage, WebSocketAdapter

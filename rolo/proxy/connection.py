@@ -8,6 +8,7 @@ import socket
 import typing as t
 
 from rolo.bridge.outstanding import outstanding
+from rolo.proxy.tls import rest_of
 
 READ_SIZE = 112 * 1024
 """Bytes read from a socket at once, at most."""
@@ -195,9 +196,7 @@ class Connection(asyncio.BufferedProtocol):
         receiver.received(bytes(self._view[:nbytes]))
 
     def eof_received(self) -> None:
-        receiver, self.receiver = self.receiver, None
-        if receiver is not None:
-            receiver.ended(None)
+        self._finish(None)
         self.abort()
 
     def pause_writing(self) -> None:
@@ -217,12 +216,25 @@ class Connection(asyncio.BufferedProtocol):
         self.closing = True
         if self.receiver is not None and exc is not None:
             self._salvage()
-        receiver, self.receiver = self.receiver, None
-        if receiver is not None:
-            receiver.ended(exc)
+        self._finish(exc)
         self._transport = None
         if self.owner is not None:
             self.owner.forget(self)
+
+    def _finish(self, cause: Exception | None) -> None:
+        """Tell the receiver, after all that came, that no more will."""
+        if self.receiver is None or self._transport is None:
+            return
+        pieces, ended = rest_of(self._transport)
+        for piece in pieces:
+            # Which may be the end of what the receiver was waiting for.
+            if self.receiver is not None:
+                self.receiver.received(piece)
+        receiver, self.receiver = self.receiver, None
+        if receiver is not None:
+            if not ended and cause is None:
+                cause = ConnectionResetError("TLS connection cut without close_notify")
+            receiver.ended(cause)
 
     def _salvage(self) -> None:
         """Read what the origin sent before our write failed.

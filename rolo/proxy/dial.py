@@ -14,6 +14,7 @@ import typing as t
 
 from rolo.errors import ConnectError, ConnectTimeout, NameResolutionError, TlsError
 from rolo.proxy.messages import Tls
+from rolo.proxy.tls import tls_context
 
 if t.TYPE_CHECKING:
     from rolo.proxy.target import Origin
@@ -29,25 +30,6 @@ _CACHE_SIZE = 1024
 _UNIX_RETRY = 0.01
 _TLS_BUFFER = 64 * 1024
 _UNROUTABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL})
-
-
-def tls_context(tls: Tls) -> ssl.SSLContext:
-    """Build the context for ``https`` upstreams.
-
-    :raises TlsError: a file cannot be read or is no certificate or key
-    """
-    try:
-        context = ssl.create_default_context(cafile=tls.ca_file)
-        if tls.client_cert is not None:
-            context.load_cert_chain(tls.client_cert, tls.client_key)
-    except (OSError, ValueError) as exc:
-        files = ", ".join(filter(None, (tls.ca_file, tls.client_cert, tls.client_key)))
-        raise TlsError(f"cannot use the TLS files {files}: {exc}") from exc
-    context.set_alpn_protocols(["http/1.1"])
-    if tls.insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 class Dialer:

@@ -454,6 +454,9 @@ class _Link(connection.HTTPConnection):
 class _TlsLink(_Link, connection.HTTPSConnection):
     def connect(self) -> None:
         super().connect()
+        assert isinstance(self.sock, ssl.SSLSocket)
+        # An end without close_notify is no end (RFC 9112 section 9.8).
+        self.sock.suppress_ragged_eofs = False  # type: ignore[attr-defined]
         # Without this urllib3 warns on each exchange that nobody verifies; whoever said
         # ``insecure`` knows.
         self.is_verified = True

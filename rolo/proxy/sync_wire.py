@@ -94,6 +94,7 @@ class Conversation:
         self._buffer = bytearray()
         self._head: ParsedResponse | None = None
         self._send_error: OSError | None = None
+        self._hear_error: OSError | None = None
         self._continued = False
         self._interims = 0
         self._complete = False  # the request was sent to its end
@@ -294,6 +295,7 @@ class Conversation:
             return
         except OSError as error:
             self._eof = True
+            self._hear_error = error
             self._send_error = self._send_error or error
             return
         self._eof = not data
@@ -322,10 +324,10 @@ class Conversation:
             data = bytes(self._buffer)
             self._buffer.clear()
             return data
-        if self._eof:
-            return b""
         try:
-            return self._receive(self._timeouts.idle)
+            if self._hear_error is not None:
+                raise self._hear_error
+            return b"" if self._eof else self._receive(self._timeouts.idle)
         except TimeoutError as error:
             raise self._late(
                 IdleTimeout, "the response body stalled", self._timeouts.idle

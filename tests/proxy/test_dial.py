@@ -10,9 +10,10 @@ import trustme
 
 from rolo.errors import ConnectError, ConnectTimeout, NameResolutionError, TlsError
 from rolo.proxy import dial as dial_module
-from rolo.proxy.dial import Dialer, tls_context
+from rolo.proxy.dial import Dialer
 from rolo.proxy.messages import OutgoingRequest, Timeouts, Tls
 from rolo.proxy.target import Origin
+from rolo.proxy.tls import tls_context
 from rolo.proxy.transport import LoopTransport
 from tests.origins import OK, answering, eventually, run, scripted_origin
 

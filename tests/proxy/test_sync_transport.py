@@ -4,6 +4,7 @@ import contextlib
 import queue
 import socket
 import ssl
+import struct
 import threading
 import time
 
@@ -509,6 +510,31 @@ def test_early_success_does_not_cut_the_upload(origin, transport):
     server = origin(script)
     response = transport().send(outgoing(server.url, "POST", body=body(), length=4))
     assert response.body.read() == b"echo"
+
+
+def test_a_reset_heard_during_an_upload_does_not_end_the_answer(origin, transport):
+    answered, heard, cut = threading.Event(), threading.Event(), threading.Event()
+
+    def script(peer, number):
+        peer.answer(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+        answered.set()
+        assert heard.wait(DEADLINE)
+        reset = struct.pack("ii", 1, 0)
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+        peer.sock.close()
+        cut.set()
+
+    def body():
+        assert answered.wait(DEADLINE)
+        yield b"heard after this"
+        heard.set()
+        assert cut.wait(DEADLINE)
+        yield b"and here is the reset"
+
+    server = origin(script)
+    answer = transport().send(outgoing(server.url, "POST", body=body()))
+    with pytest.raises(errors.BodyInterrupted):
+        answer.body.read()
 
 
 def test_body_waits_for_100_continue(origin, transport):
