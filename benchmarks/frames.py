@@ -6,7 +6,7 @@ import base64
 import hashlib
 import struct
 
-from rolo.websocket.masking import apply_mask
+from rolo.wire.masking import apply_mask
 
 CLOSE, PING, PONG = 8, 9, 10
 

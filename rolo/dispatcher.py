@@ -1,4 +1,4 @@
-"""The place of the past for :func:`rolo.routing.handler.handler_dispatcher`."""
+"""The path that 0.8 had for :func:`rolo.routing.handler.handler_dispatcher`."""
 
 from rolo.routing.handler import handler_dispatcher
 

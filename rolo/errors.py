@@ -196,3 +196,30 @@ def describe(error: BaseException) -> str:
     cause = error.__cause__
     because = f" [{cause!r}]" if cause is not None else ""
     return f"{error.side} error in phase {error.phase!r}: {error}{because}"
+
+
+class HookError(RoloError):
+    """A hook raised something. ``phase`` is the hook's name, ``__cause__`` what it raised;
+    it is logged with its traceback where it happens, and answered with 500."""
+
+    phase = "hook"
+
+
+class BodyTooLarge(RoloError):
+    """A body that is needed whole is longer than the bound given."""
+
+    phase = "whole body"
+    status = 502
+
+
+class UndecodableBody(BadResponse):
+    """A body is not in the coding it claims, or expands beyond all reason."""
+
+    phase = "content coding"
+
+
+class UnknownCoding(RoloError):
+    """A body has a content coding that cannot be decoded here."""
+
+    phase = "content coding"
+    status = 502

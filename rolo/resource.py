@@ -1,4 +1,4 @@
-"""The place of the past for :mod:`rolo.routing.resource`."""
+"""The path that 0.8 had for :mod:`rolo.routing.resource`."""
 
 from rolo.routing.resource import Resource, resource
 

@@ -1,4 +1,4 @@
-"""The place of the past for :mod:`rolo.routing`."""
+"""The path that 0.8 had for :mod:`rolo.routing`."""
 
 from rolo.routing import (
     PortConverter,

@@ -12,11 +12,11 @@ import pytest
 
 from rolo import Request, Response
 from rolo._version import __version__
+from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
 from rolo.cli import main
 from rolo.cli.access_log import AccessLog
 from rolo.cli.arguments import Address, address, count, parse, seconds
 from rolo.cli.run import _rare_collections, proxy_handler
-from rolo.forwarded import LazyResponse, UpstreamAnswer
 from rolo.gateway import Gateway
 from rolo.proxy import ForwardedPolicy
 

@@ -10,8 +10,9 @@ from werkzeug import Request as WerkzeugRequest
 from werkzeug import Response as WerkzeugResponse
 
 from rolo import Request
-from rolo.client import HttpClient, SimpleRequestsClient, make_request
+from rolo.client import make_request
 from rolo.errors import ConnectError
+from rolo.http_client import HttpClient, SimpleRequestsClient
 from rolo.serving import serve
 from rolo.testing.pytest import get_random_tcp_port
 

@@ -5,7 +5,7 @@ from rolo.asgi.application import ASGILifespanListener
 from rolo.asgi.environ import populate_wsgi_environment
 from rolo.asgi.input import RawHTTPRequestEventStreamAdapter, create_wsgi_input
 from rolo.asgi.start_response import WsgiStartResponse
-from rolo.asgi.websocket import ASGIWebSocketAdapter
+from rolo.asgi.websocket_adapter import ASGIWebSocketAdapter
 from rolo.websocket.adapter import WebSocketListener
 from rolo.websocket.errors import WebSocketDisconnectedError, WebSocketProtocolError
 

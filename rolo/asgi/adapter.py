@@ -12,10 +12,10 @@ from rolo.asgi.application import AsgiApplication, ASGILifespanListener
 from rolo.asgi.environ import Scope, populate_wsgi_environment
 from rolo.asgi.input import create_wsgi_input
 from rolo.asgi.watch import Receive, Send
-from rolo.asgi.websocket import ASGIWebSocketAdapter
-from rolo.bridge.engine import Bridge
+from rolo.asgi.websocket_adapter import ASGIWebSocketAdapter
+from rolo.bridge.bridge import Bridge
 from rolo.bridge.environ import wsgi_environ
-from rolo.bridge.workers import ExecutorWorkers
+from rolo.portal.workers import ExecutorWorkers
 from rolo.request import Request
 from rolo.response import Response
 from rolo.websocket.adapter import WebSocketListener

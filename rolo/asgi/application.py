@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import typing as t
 
-from rolo.asgi.downstream import AsgiHttpDownstream
 from rolo.asgi.environ import Scope
+from rolo.asgi.http import AsgiHttpDownstream
 from rolo.asgi.watch import Receive, Send, Sweeper
-from rolo.asgi.websocket_downstream import AsgiWebSocketDownstream
-from rolo.bridge.engine import Bridge
+from rolo.asgi.websocket import AsgiWebSocketDownstream
+from rolo.bridge.bridge import Bridge
 from rolo.errors import ClientDisconnected
 from rolo.websocket.errors import WebSocketDisconnectedError
 
@@ -35,7 +35,7 @@ class ResponseAborted(Exception):
 
 
 class AsgiApplication:
-    """Serves a :class:`~rolo.bridge.engine.Bridge` to an ASGI server."""
+    """Serves a :class:`~rolo.bridge.bridge.Bridge` to an ASGI server."""
 
     def __init__(
         self, bridge: Bridge, lifespan_listener: ASGILifespanListener | None = None
@@ -98,5 +98,5 @@ class AsgiApplication:
             await send({"type": f"lifespan.{phase}.complete"})
 
     def _sweeper(self) -> Sweeper:
-        home = self.bridge.home()
-        return home.resource(Sweeper, lambda: Sweeper(home.loop))
+        loop_scope = self.bridge.loop_scope()
+        return loop_scope.resource(Sweeper, lambda: Sweeper(loop_scope.loop))

@@ -7,8 +7,8 @@ import io
 import typing as t
 
 from rolo.asgi.watch import Receive
-from rolo.bridge.portal import Home, Portal, current_portal
 from rolo.errors import ClientDisconnected
+from rolo.portal.portal import LoopScope, Portal, current_portal
 
 
 def portal_to(loop: asyncio.AbstractEventLoop | None) -> Portal:
@@ -17,7 +17,7 @@ def portal_to(loop: asyncio.AbstractEventLoop | None) -> Portal:
     current = current_portal()
     if current is not None and loop in (None, current.loop):
         return current
-    return Portal(Home(loop or asyncio.get_event_loop(), thread_id=None))
+    return Portal(LoopScope(loop or asyncio.get_event_loop(), thread_id=None))
 
 
 class RawHTTPRequestEventStreamAdapter(io.RawIOBase):

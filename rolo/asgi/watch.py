@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import typing as t
 
-from rolo.bridge.downstream import Capabilities, RawHeaders, RequestHead
+from rolo.bridge.downstream import Capabilities, RequestHead
+from rolo.wire.fields import RawHeaders
 
 Event = t.MutableMapping[str, t.Any]
 Receive = t.Callable[[], t.Awaitable[Event]]

@@ -1,53 +1,182 @@
-"""A websocket adapter for code that brings its own ASGI websocket call."""
+"""ASGI as the server below a websocket: scope, receive and send become a downstream."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import typing as t
 
-from rolo.asgi.environ import Scope
-from rolo.asgi.input import portal_to
-from rolo.asgi.watch import Event, Receive, Send
-from rolo.asgi.websocket_downstream import AsgiWebSocketDownstream
-from rolo.bridge.websocket import PortalWebSocketAdapter
+from rolo.asgi.capabilities import capabilities_of
+from rolo.asgi.environ import Scope, head_from_scope
+from rolo.asgi.watch import Event, Receive, Send, Sweeper, Watched, end_task
+from rolo.bridge.downstream import Capabilities, RequestHead
+from rolo.websocket.errors import WebSocketDisconnectedError, WebSocketProtocolError
+from rolo.wire.fields import RawHeaders
 
 
-class ASGIWebSocketAdapter(PortalWebSocketAdapter):
-    """The sync face of one ASGI ``websocket`` call.
+class AsgiWebSocketDownstream(Watched):
+    """One ASGI ``websocket`` call as a ``WebSocketDownstream``."""
 
-    :param loop: the loop that ``receive`` and ``send`` belong to; the sync methods may be
-        called from any other thread
-    """
-
-    close_timeout: float = 5.0
-    """Seconds that :meth:`wait_closed` waits for the client's close frame."""
-
-    downstream: AsgiWebSocketDownstream
+    __slots__ = (
+        "_accepted",
+        "_close_sent",
+        "_closed",
+        "_pending",
+        "_receive",
+        "_send",
+        "_sweeper",
+        "capabilities",
+        "head",
+        "subprotocols",
+    )
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, loop: asyncio.AbstractEventLoop
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        sweeper: Sweeper | None,
+        capabilities: Capabilities | None = None,
     ) -> None:
-        super().__init__(AsgiWebSocketDownstream(scope, receive, send, None), portal_to(loop))
+        super().__init__()
+        self.head: RequestHead = head_from_scope(scope)
+        self.capabilities = capabilities or capabilities_of(scope)
+        self.subprotocols: list[str] = list(scope.get("subprotocols") or ())
+        self._receive = receive
+        self._send = send
+        self._sweeper = sweeper
+        self._accepted = False
+        self._close_sent = False
+        self._closed: WebSocketDisconnectedError | None = None
+        self._pending: asyncio.Future[Event] | None = None
+        if sweeper is not None:
+            sweeper.add(self)
 
-    async def asgi_send_async(self, event: Event) -> None:
-        """Send one ASGI event."""
-        await self.downstream.send_event(event)
+    async def connect(self) -> None:
+        """Take the event that opens every websocket call.
 
-    async def asgi_receive_async(self) -> Event:
-        """Return the next ASGI event."""
-        return await self.downstream.receive_event()
-
-    def asgi_send(self, event: Event, timeout: float | None = None) -> None:
-        """As :meth:`asgi_send_async`, blocking for at most ``timeout`` seconds."""
-        self._call(self.downstream.send_event(event), timeout)
-
-    def asgi_receive(self, timeout: float | None = None) -> Event:
-        """As :meth:`asgi_receive_async`, blocking for at most ``timeout`` seconds.
-
-        :raises TimeoutError: no event came in time; a later one is kept
+        :raises WebSocketDisconnectedError: the client left first
         """
-        return self.portal.call(self.downstream.receive_event(timeout))
+        event = await self.receive_event()
+        if event["type"] == "websocket.disconnect":
+            raise self._disconnected(event)
 
-    async def wait_closed(self) -> None:
-        """After a close of ours, wait for the client's close frame, at most
-        ``close_timeout`` seconds."""
-        await self.downstream.wait_closed(self.close_timeout)
+    async def receive_event(self, timeout: float | None = None) -> Event:
+        """Return the next ASGI event.
+
+        :param timeout: seconds; ``None`` waits for ever. An event that comes later is kept
+            for the next call.
+        :raises TimeoutError: nothing came in time
+        """
+        if self._pending is None:
+            if timeout is None:
+                return await self._receive()
+            self._pending = asyncio.ensure_future(self._receive())
+        pending = self._pending
+        done, _ = await asyncio.wait((pending,), timeout=timeout)
+        if not done:
+            raise TimeoutError("no websocket message in time")
+        self._pending = None
+        return pending.result()
+
+    async def send_event(self, event: Event) -> None:
+        """Send one ASGI event."""
+        await self._send(event)
+
+    def start_watch(self) -> bool:
+        if self._accepted or self._closed:
+            return True
+        if self._pending is None:
+            self._pending = asyncio.ensure_future(self._receive())
+            self._pending.add_done_callback(self._peek)
+        return True
+
+    def _peek(self, pending: asyncio.Future[Event]) -> None:
+        if pending.cancelled() or pending.exception() or self._accepted:
+            return
+        if pending.result()["type"] == "websocket.disconnect":
+            self.leave()
+
+    async def accept(self, subprotocol: str | None, headers: RawHeaders) -> None:
+        self._accepted = True
+        await self.send_event(
+            {
+                "type": "websocket.accept",
+                "subprotocol": subprotocol,
+                "headers": self._names_as_sent(headers),
+            }
+        )
+
+    async def reject(self, status: int, reason: bytes, headers: RawHeaders, body: bytes) -> None:
+        if not self.capabilities.denial:
+            # All that plain ASGI can say is "no", which servers turn into 403.
+            await self.send_event({"type": "websocket.close", "code": 1000, "reason": ""})
+            return
+        await self.send_event(
+            {
+                "type": "websocket.http.response.start",
+                "status": status,
+                "headers": self._names_as_sent(headers),
+            }
+        )
+        await self.send_event(
+            {"type": "websocket.http.response.body", "body": body, "more_body": False}
+        )
+
+    async def receive(self, timeout: float | None = None) -> str | bytes:
+        if self._closed is not None:
+            raise self._closed
+        event = await self.receive_event(timeout)
+        if event["type"] == "websocket.disconnect":
+            raise self._disconnected(event)
+        text = event.get("text")
+        return text if text is not None else bytes(event.get("bytes") or b"")
+
+    async def send(self, message: str | bytes) -> None:
+        if self._closed is not None:
+            raise self._closed
+        if self._close_sent:
+            raise WebSocketProtocolError("the websocket is closed from our side")
+        kind = "text" if isinstance(message, str) else "bytes"
+        try:
+            await self.send_event({"type": "websocket.send", kind: message})
+        except OSError as exc:
+            # The code it closed with, if it did, is for receive() to tell.
+            raise WebSocketDisconnectedError(1006, "") from exc
+
+    async def close(self, code: int | None, reason: str) -> None:
+        if self._closed is None and not self._close_sent:
+            self._close_sent = True
+            with contextlib.suppress(OSError):  # the client was quicker
+                await self.send_event({"type": "websocket.close", "code": code, "reason": reason})
+
+    async def wait_closed(self, timeout: float) -> None:
+        """After a close of ours, wait for the client's close frame, at most ``timeout``
+        seconds; a server may otherwise cut the connection before the client has read ours."""
+        if not self._close_sent or self._closed is not None:
+            return
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        try:
+            while True:
+                event = await self.receive_event(max(0.0, deadline - loop.time()))
+                if event["type"] == "websocket.disconnect":
+                    self._disconnected(event)
+                    return
+        except TimeoutError:
+            return
+
+    async def finish(self) -> None:
+        """End the watch. The websocket is over for the application."""
+        if self._sweeper is not None:
+            self._sweeper.discard(self)
+        self._on_gone = None
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            await end_task(t.cast("asyncio.Task[Event]", pending))
+
+    def _disconnected(self, event: Event) -> WebSocketDisconnectedError:
+        self._closed = WebSocketDisconnectedError(
+            event.get("code", 1005), event.get("reason") or ""
+        )
+        return self._closed

@@ -1,7 +1,7 @@
 """The narrow seam between an exchange and the server that carries it.
 
 Everything above this file sees the client only through :class:`HttpDownstream` or
-:class:`WebSocketDownstream`. ASGI implements it (``rolo.asgi.downstream``), the native
+:class:`WebSocketDownstream`. ASGI implements it (``rolo.asgi.http``), the native
 server implements it straight on asyncio protocols. What a server cannot do is said in
 its :class:`Capabilities`, never by asking which server it is.
 """
@@ -11,10 +11,9 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from rolo.bridge.flow import Outlet
 from rolo.errors import DownstreamError
-
-RawHeaders = list[tuple[bytes, bytes]]
+from rolo.net.body_stream import Sink
+from rolo.wire.fields import RawHeaders
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -83,12 +82,12 @@ class HttpDownstream(t.Protocol):
         """False if the head says that no body follows."""
 
     @property
-    def outlet(self) -> Outlet | None:
+    def sink(self) -> Sink | None:
         """Where pieces of the answer's body can be written without waiting, after its head;
         ``None`` where the server takes each by a call that waits."""
 
     @property
-    def outstanding(self) -> int | None:
+    def unacknowledged(self) -> int | None:
         """Bytes of the answer that the client has not taken yet; ``None`` if nobody knows."""
 
     @property
@@ -102,10 +101,10 @@ class HttpDownstream(t.Protocol):
         :raises BadRequest: the body's framing is broken
         """
 
-    async def pour_body(self, outlet: Outlet) -> None:
-        """Hand the rest of the request body to ``outlet`` as it comes; return at its end.
+    async def pipe_body(self, sink: Sink) -> None:
+        """Hand the rest of the request body to ``sink`` as it comes; return at its end.
 
-        :raises: as ``receive_body``, and whatever ``outlet`` raises
+        :raises: as ``receive_body``, and whatever ``sink`` raises
         """
 
     def watch_gone(self, callback: t.Callable[[], None]) -> None:

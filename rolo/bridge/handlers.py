@@ -7,9 +7,9 @@ import contextvars
 import threading
 import typing as t
 
-from rolo.bridge.portal import Home, Portal
-from rolo.bridge.watchdog import Watchdog
-from rolo.bridge.workers import Workers
+from rolo.portal.portal import LoopScope, Portal
+from rolo.portal.watchdog import Watchdog
+from rolo.portal.workers import Workers
 from rolo.request import Request
 from rolo.response import Response
 from rolo.websocket.request import WebSocketRequest
@@ -43,30 +43,30 @@ class Handlers:
         self.mode: Mode = mode
         self.workers = workers
         self._watchdog = watchdog
-        self._homes: dict[asyncio.AbstractEventLoop, Home] = {}
+        self._loop_scopes: dict[asyncio.AbstractEventLoop, LoopScope] = {}
 
-    def home(self) -> Home:
-        """Return the running loop's :class:`Home`."""
+    def loop_scope(self) -> LoopScope:
+        """Return the running loop's :class:`LoopScope`."""
         loop = asyncio.get_running_loop()
-        home = self._homes.get(loop)
-        if home is None:
-            home = self._homes[loop] = Home(loop, threading.get_ident())
+        loop_scope = self._loop_scopes.get(loop)
+        if loop_scope is None:
+            loop_scope = self._loop_scopes[loop] = LoopScope(loop, threading.get_ident())
             limit = self._watchdog
             if self.mode == "loop" and limit is not None:
-                home.resource(Watchdog, lambda: Watchdog(loop, limit))
-        return home
+                loop_scope.resource(Watchdog, lambda: Watchdog(loop, limit))
+        return loop_scope
 
-    async def close_home(self) -> None:
+    async def close_loop_scope(self) -> None:
         """Close what is held on the running loop: upstream connections, timers."""
-        home = self._homes.get(asyncio.get_running_loop())
-        if home is not None:
-            await home.close()
+        loop_scope = self._loop_scopes.get(asyncio.get_running_loop())
+        if loop_scope is not None:
+            await loop_scope.close()
 
-    def abandon_homes(self) -> None:
+    def abandon_loop_scopes(self) -> None:
         """Let go the threads that wait for a loop: none of them runs any more."""
-        homes, self._homes = self._homes, {}
-        for home in homes.values():
-            home.abandon()
+        loop_scopes, self._loop_scopes = self._loop_scopes, {}
+        for loop_scope in loop_scopes.values():
+            loop_scope.abandon()
 
     async def run(self, portal: Portal, function: t.Callable[..., t.Any], *args: t.Any) -> None:
         """Run ``function`` for the exchange of ``portal``; what it raises is raised."""

@@ -14,14 +14,15 @@ import functools
 import logging
 import typing as t
 
-from rolo.bridge import send
-from rolo.bridge.body import RequestBody
+from rolo.bridge.answer import Answer, BodyDownstream, answer_of, pump, push
 from rolo.bridge.downstream import HttpDownstream
 from rolo.bridge.handlers import Handlers
+from rolo.bridge.lazy_response import LazyResponse
 from rolo.bridge.limits import Limits
-from rolo.bridge.portal import Portal
 from rolo.bridge.request import BridgeRequest
-from rolo.bridge.stall import Stalls
+from rolo.bridge.request_body import RequestBody
+from rolo.bridge.send_timeout import SendTimeouts
+from rolo.bridge.thread_body import ThreadBody
 from rolo.errors import (
     ClientDisconnected,
     DownstreamError,
@@ -30,9 +31,9 @@ from rolo.errors import (
     UnusableMethod,
     describe,
 )
-from rolo.forwarded import LazyResponse
-from rolo.proxy_status import proxy_status
+from rolo.portal.portal import Portal
 from rolo.response import Response
+from rolo.wire.proxy_status import proxy_status
 
 LOG = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class HttpExchanges:
     async def serve(self, downstream: HttpDownstream) -> None:
         """Serve one exchange to its end. Whatever goes wrong is answered, or aborts the
         answer, and is logged; only cancellation by the server is raised."""
-        portal = Portal(self._handlers.home(), asyncio.current_task())
+        portal = Portal(self._handlers.loop_scope(), asyncio.current_task())
         body = RequestBody(downstream, portal, self._replay_limit, self._limits)
         request = BridgeRequest(downstream.head, body, portal)
         downstream.watch_gone(portal.interrupt)
@@ -149,21 +150,21 @@ class HttpExchanges:
         if portal.gone:
             response.close()
             raise ClientDisconnected("the client left")
-        outcome = send.take_apart(response, lambda: request.environ, request.method)
-        if outcome.whole is not None and not outcome.trailers():
-            outcome.close()
+        answer = answer_of(response, lambda: request.environ, request.method)
+        if answer.whole is not None and not answer.trailers():
+            answer.close()
             await downstream.send_complete(
-                outcome.status, outcome.reason, outcome.headers, outcome.whole
+                answer.status, answer.reason, answer.headers, answer.whole
             )
             return
         try:
             try:
-                await downstream.send_head(outcome.status, outcome.reason, outcome.headers)
+                await downstream.send_head(answer.status, answer.reason, answer.headers)
             except BaseException:
-                await self._close_unsent(outcome, portal)
+                await self._close_unsent(answer, portal)
                 raise
-            await self._send_body_in_time(outcome, portal, downstream)
-            await downstream.end(outcome.trailers())
+            await self._send_body_in_time(answer, portal, downstream)
+            await downstream.end(answer.trailers())
         except Exception as exc:
             if isinstance(exc, ClientDisconnected):
                 raise
@@ -176,56 +177,54 @@ class HttpExchanges:
             downstream.abort(exc)
 
     async def _send_body_in_time(
-        self, outcome: send.Outcome, portal: Portal, downstream: HttpDownstream
+        self, answer: Answer, portal: Portal, downstream: HttpDownstream
     ) -> None:
         limit = self._limits.send_timeout
         if limit is None or portal.owner is None:
-            await self._send_body(outcome, portal, downstream)
+            await self._send_body(answer, portal, downstream)
             return
-        home = portal.home
-        sending = home.resource(Stalls, lambda: Stalls(home.loop, limit)).watch(
-            downstream, portal.owner
-        )
+        loop_scope = portal.loop_scope
+        sending = loop_scope.resource(
+            SendTimeouts, lambda: SendTimeouts(loop_scope.loop, limit)
+        ).watch(downstream, portal.owner)
         try:
-            await self._send_body(outcome, portal, sending)
+            await self._send_body(answer, portal, sending)
         except asyncio.CancelledError as exc:
             raise sending.translate_cancel(exc) from None
         finally:
             sending.close()
 
-    async def _send_body(
-        self, outcome: send.Outcome, portal: Portal, downstream: send.Sink
-    ) -> None:
-        if outcome.whole is not None:
-            outcome.close()
-            await downstream.send_body(outcome.whole)
+    async def _send_body(self, answer: Answer, portal: Portal, downstream: BodyDownstream) -> None:
+        if answer.whole is not None:
+            answer.close()
+            await downstream.send_body(answer.whole)
             return
-        if outcome.pulled is not None:
+        if answer.pulled is not None:
             try:
-                await send.pump(outcome.pulled, downstream)
+                await pump(answer.pulled, downstream)
             finally:
-                outcome.close()
+                answer.close()
             return
-        assert outcome.iterable is not None
+        assert answer.iterable is not None
         if self._handlers.mode == "loop":
             await portal.run_in_greenlet(
-                _push_and_close, outcome.iterable, outcome.close, downstream, portal
+                _push_and_close, answer.iterable, answer.close, downstream, portal
             )
             return
-        puller = send.ThreadPuller(outcome.iterable, outcome.close, self._handlers.workers, portal)
+        puller = ThreadBody(answer.iterable, answer.close, self._handlers.workers, portal)
         try:
-            await send.pump(puller, downstream)
+            await pump(puller, downstream)
         finally:
             puller.close()
 
-    async def _close_unsent(self, outcome: send.Outcome, portal: Portal) -> None:
+    async def _close_unsent(self, answer: Answer, portal: Portal) -> None:
         """Close a body of which nothing was sent, where its code may run."""
-        if outcome.iterable is None:
-            outcome.close()
+        if answer.iterable is None:
+            answer.close()
         elif self._handlers.mode == "loop":
-            await portal.run_in_greenlet(outcome.close)
+            await portal.run_in_greenlet(answer.close)
         else:
-            self._handlers.workers.run(functools.partial(portal.run_in_context, outcome.close))
+            self._handlers.workers.run(functools.partial(portal.run_in_context, answer.close))
 
 
 def error_response(error: BaseException) -> Response:
@@ -258,11 +257,11 @@ def _small_length(request: BridgeRequest) -> int | None:
 def _push_and_close(
     body: t.Iterable[bytes],
     close: t.Callable[[], None],
-    downstream: send.Sink,
+    downstream: BodyDownstream,
     portal: Portal,
 ) -> None:
     portal.enter()
     try:
-        send.push(body, downstream, portal)
+        push(body, downstream, portal)
     finally:
         close()

@@ -7,11 +7,12 @@ import typing as t
 
 from werkzeug.datastructures import Headers
 
-from rolo.bridge.body import RequestBody, RequestStream
-from rolo.bridge.downstream import RawHeaders, RequestHead
+from rolo.bridge.downstream import RequestHead
 from rolo.bridge.environ import wsgi_environ
-from rolo.bridge.portal import Portal
+from rolo.bridge.request_body import RequestBody, RequestStream
+from rolo.portal.portal import Portal
 from rolo.request import Request
+from rolo.wire.fields import RawHeaders
 
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

@@ -10,10 +10,10 @@ import typing as t
 
 from werkzeug.datastructures import Headers
 
-from rolo.bridge.downstream import RawHeaders, RequestHead, WebSocketDownstream
+from rolo.bridge.downstream import RequestHead, WebSocketDownstream
 from rolo.bridge.environ import wsgi_environ
-from rolo.bridge.portal import Portal
 from rolo.errors import BadRequest
+from rolo.portal.portal import Portal
 from rolo.websocket.adapter import (
     BytesMessage,
     CreateConnection,
@@ -22,6 +22,7 @@ from rolo.websocket.adapter import (
     TextMessage,
     WebSocketAdapter,
 )
+from rolo.wire.fields import RawHeaders
 
 T = t.TypeVar("T")
 

@@ -8,10 +8,10 @@ import logging
 from rolo.bridge.downstream import WebSocketDownstream
 from rolo.bridge.handlers import Handlers
 from rolo.bridge.limits import Limits
-from rolo.bridge.portal import Portal
 from rolo.bridge.websocket import PortalWebSocketAdapter, check_handshake, websocket_environ
-from rolo.bridge.workers import WorkerPool
 from rolo.errors import ClientDisconnected, RoloError, describe
+from rolo.portal.portal import Portal
+from rolo.portal.workers import WorkerPool
 from rolo.websocket.errors import WebSocketDisconnectedError
 from rolo.websocket.request import WebSocketRequest
 
@@ -33,7 +33,7 @@ class WebSocketExchanges:
 
     async def serve(self, downstream: WebSocketDownstream) -> None:
         """Serve one websocket from its handshake to its end."""
-        portal = Portal(self._handlers.home())
+        portal = Portal(self._handlers.loop_scope())
         adapter = PortalWebSocketAdapter(downstream, portal)
         request = WebSocketRequest(websocket_environ(downstream.head, adapter, portal))
         try:

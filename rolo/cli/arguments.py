@@ -12,7 +12,7 @@ from rolo._version import __version__
 from rolo.cli.bounds import add_limits, add_tls, add_websockets
 
 if t.TYPE_CHECKING:
-    from rolo.proxy.headers import Network
+    from rolo.proxy.forwarded_fields import Network
 
 SERVERS = ("auto", "native", "hypercorn", "uvicorn", "granian")
 

@@ -8,7 +8,7 @@ import typing as t
 
 if t.TYPE_CHECKING:
     from rolo.bridge.limits import Limits
-    from rolo.proxy.messages import PoolLimits, Tls, WebSocketSettings
+    from rolo.upstream.settings import PoolLimits, Tls, WebSocketSettings
 
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
@@ -112,7 +112,7 @@ def _some(seconds: t.Callable[[str], t.Any]) -> t.Callable[[str], t.Any]:
 
 def websockets_of(args: argparse.Namespace) -> WebSocketSettings:
     """Return how ``args`` want websockets relayed."""
-    from rolo.proxy.messages import WebSocketSettings
+    from rolo.upstream.settings import WebSocketSettings
 
     return WebSocketSettings(
         idle_timeout=args.websocket_idle_timeout,
@@ -130,7 +130,7 @@ def tls_of(args: argparse.Namespace) -> Tls:
 
     :raises ValueError: the options do not go together; says why
     """
-    from rolo.proxy.messages import Tls
+    from rolo.upstream.settings import Tls
 
     if args.client_key and not args.client_cert:
         raise ValueError("--client-key needs --client-cert")
@@ -165,7 +165,7 @@ def limits_of(args: argparse.Namespace) -> Limits:
 
 def pool_of(args: argparse.Namespace) -> PoolLimits:
     """Return the bounds of the connections to the upstream."""
-    from rolo.proxy.messages import PoolLimits
+    from rolo.upstream.settings import PoolLimits
 
     return PoolLimits(max_connections=args.max_connections, max_buffer=args.buffer)
 

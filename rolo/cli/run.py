@@ -19,15 +19,15 @@ from rolo.cli.script import ScriptedHandler, load_script
 from rolo.cli.stop import StopNow, StopSignals
 from rolo.errors import TlsError
 from rolo.gateway.gateway import Gateway
+from rolo.proxy.forwarded_fields import ForwardedPolicy
 from rolo.proxy.handler import ProxyHandler
-from rolo.proxy.headers import ForwardedPolicy
-from rolo.proxy.messages import Timeouts, Tls
-from rolo.proxy.rewrite.context import ProxyContext
-from rolo.proxy.rewrite.hooks import Hooks
-from rolo.proxy.target import Upstream, parse_upstream
-from rolo.proxy.tls import tls_context
+from rolo.proxy.hooks.context import ProxyContext
+from rolo.proxy.hooks.hooks import Hooks
 from rolo.serving import LifespanError, RunningServer, ServerUnavailable, choose, serve
 from rolo.serving.sockets import bracketed, listen
+from rolo.upstream.settings import Timeouts, Tls
+from rolo.upstream.tls import tls_context
+from rolo.wire.target import Upstream, parse_upstream
 
 PROXY_STATUS = "rolo"
 """What the command calls itself in Proxy-Status."""

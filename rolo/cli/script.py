@@ -20,7 +20,7 @@ import typing as t
 
 from rolo.cli.errors import CommandError
 from rolo.proxy.handler import ProxyHandler
-from rolo.proxy.rewrite.hooks import PHASES, HookFunctions, Hooks
+from rolo.proxy.hooks.hooks import PHASES, HookFunctions, Hooks
 
 LOG = logging.getLogger(__name__)
 

@@ -7,13 +7,13 @@ import typing as t
 
 from rolo.asgi import ASGIAdapter, ASGILifespanListener, WebSocketListener
 from rolo.asgi.application import AsgiApplication
-from rolo.bridge.body import DEFAULT_REPLAY_LIMIT
-from rolo.bridge.engine import DEFAULT_THREADS, Bridge
+from rolo.bridge.bridge import DEFAULT_THREADS, Bridge
 from rolo.bridge.handlers import Mode
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
-from rolo.bridge.watchdog import DEFAULT_LIMIT
+from rolo.bridge.request_body import DEFAULT_REPLAY_LIMIT
 from rolo.gateway.gateway import Gateway
 from rolo.gateway.wsgi import WsgiGateway
+from rolo.portal.watchdog import DEFAULT_LIMIT
 from rolo.request import Request
 from rolo.response import Response
 from rolo.websocket.request import WebSocketRequest

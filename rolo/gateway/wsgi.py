@@ -7,14 +7,14 @@ import typing as t
 
 from werkzeug.wsgi import ClosingIterator
 
-from rolo.bridge.admission import admit
+from rolo.bridge.answer import answer_of
 from rolo.bridge.http_exchanges import error_response
-from rolo.bridge.send import take_apart
+from rolo.bridge.lazy_response import LazyResponse
 from rolo.errors import DownstreamError, describe
-from rolo.forwarded import LazyResponse
 from rolo.gateway.gateway import Gateway
 from rolo.request import Request
 from rolo.response import Response
+from rolo.wire.admission import admit
 
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -49,18 +49,18 @@ class WsgiGateway:
                 response.update_from(refusal)
             else:
                 self.gateway.process(request, response)
-            outcome = take_apart(response, lambda: environ, request.method)
-            status = f"{outcome.status} {outcome.reason.decode('latin-1')}"
-            start_response(status, [(_text(name), _text(value)) for name, value in outcome.headers])
+            answer = answer_of(response, lambda: environ, request.method)
+            status = f"{answer.status} {answer.reason.decode('latin-1')}"
+            start_response(status, [(_text(name), _text(value)) for name, value in answer.headers])
         except BaseException:
             response.close()
             request.close()
             raise
-        body = outcome.iterable if outcome.whole is None else [outcome.whole]
+        body = answer.iterable if answer.whole is None else [answer.whole]
         assert body is not None, "a body that only an event loop can pull"
         # Uploaded files are held in temporary files, and a streamed body may still read them.
         return t.cast(
-            "t.Iterable[bytes]", ClosingIterator(iter(body), [outcome.close, request.close])
+            "t.Iterable[bytes]", ClosingIterator(iter(body), [answer.close, request.close])
         )
 
 

@@ -6,20 +6,21 @@ import threading
 import typing as t
 import weakref
 
-from rolo.bridge.portal import Home, Portal, current_portal
-from rolo.client import HttpClient
-from rolo.forwarded import LazyResponse, UpstreamAnswer
-from rolo.proxy.headers import response_headers
-from rolo.proxy.messages import OnInterim, OutgoingRequest, PoolLimits, Timeouts, Tls
+from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
+from rolo.http_client import HttpClient
+from rolo.portal.portal import LoopScope, Portal, current_portal
 from rolo.proxy.outgoing import direct_request
-from rolo.proxy.stream import ForwardedBody
-from rolo.proxy.transport import LoopTransport
 from rolo.request import Request
 from rolo.response import Response
+from rolo.upstream.forwarded_body import ForwardedBody
+from rolo.upstream.request import OnInterim, UpstreamRequest
+from rolo.upstream.settings import PoolLimits, Timeouts, Tls
+from rolo.upstream.transport import LoopTransport
 from rolo.websocket.request import WebSocketRequest
+from rolo.wire.hop_by_hop import response_headers
 
 if t.TYPE_CHECKING:
-    from rolo.proxy.sync_transport import SyncTransport
+    from rolo.upstream.blocking_transport import SyncTransport
 
 
 def portal_of(request: Request | WebSocketRequest) -> Portal | None:
@@ -53,13 +54,13 @@ class ForwardingClient(HttpClient):
         self.timeouts = timeouts or Timeouts()
         self.limits = limits or PoolLimits()
         self.tls = tls or Tls()
-        self._homes: weakref.WeakSet[Home] = weakref.WeakSet()
+        self._loop_scopes: weakref.WeakSet[LoopScope] = weakref.WeakSet()
         self._blocking: SyncTransport | None = None
         self._lock = threading.Lock()
 
     def send(
         self,
-        request: OutgoingRequest,
+        request: UpstreamRequest,
         portal: Portal | None,
         on_interim: OnInterim | None = None,
     ) -> UpstreamAnswer:
@@ -92,13 +93,13 @@ class ForwardingClient(HttpClient):
             blocking, self._blocking = self._blocking, None
         if blocking is not None:
             blocking.close()
-        for home in list(self._homes):
-            home.release(self)
+        for loop_scope in list(self._loop_scopes):
+            loop_scope.release(self)
 
     async def _send_on_loop(
-        self, request: OutgoingRequest, portal: Portal, on_interim: OnInterim | None
+        self, request: UpstreamRequest, portal: Portal, on_interim: OnInterim | None
     ) -> UpstreamAnswer:
-        transport = portal.home.resource(self, lambda: self._new_transport(portal.home))
+        transport = portal.loop_scope.resource(self, lambda: self._new_transport(portal.loop_scope))
         response = await transport.send(request, on_interim=on_interim)
         return UpstreamAnswer(
             response.status,
@@ -107,15 +108,15 @@ class ForwardingClient(HttpClient):
             ForwardedBody(response.body, portal),
         )
 
-    def _new_transport(self, home: Home) -> LoopTransport:
-        self._homes.add(home)
+    def _new_transport(self, loop_scope: LoopScope) -> LoopTransport:
+        self._loop_scopes.add(loop_scope)
         return LoopTransport(timeouts=self.timeouts, limits=self.limits, tls=self.tls)
 
     def _blocking_transport(self) -> SyncTransport:
         with self._lock:
             if self._blocking is None:
                 # Behind a bridge nobody needs it, and urllib3 takes its time to import.
-                from rolo.proxy.sync_transport import SyncTransport
+                from rolo.upstream.blocking_transport import SyncTransport
 
                 self._blocking = SyncTransport(
                     timeouts=self.timeouts, limits=self.limits, tls=self.tls

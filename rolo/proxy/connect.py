@@ -12,26 +12,26 @@ import urllib.parse
 
 from werkzeug.datastructures import Headers
 
-from rolo.bridge.portal import Portal, current_portal
 from rolo.bridge.websocket import PortalWebSocketAdapter
 from rolo.errors import BadResponse, ConnectError, ConnectTimeout, UpstreamClosed
-from rolo.proxy.headers import response_headers
-from rolo.proxy.messages import (
+from rolo.portal.portal import Portal, current_portal
+from rolo.upstream.settings import (
     DEFAULT_WEBSOCKET_SETTINGS,
     PoolLimits,
-    RawHeaders,
     Timeouts,
     Tls,
     WebSocketSettings,
 )
-from rolo.proxy.target import Origin, parse_upstream
-from rolo.proxy.tls import tls_context
-from rolo.proxy.upstream_websocket import Handshake, HandshakeRefused, without_handshake_fields
-from rolo.proxy.websocket_client import WebSocketClient
+from rolo.upstream.tls import tls_context
+from rolo.upstream.websocket import Handshake, HandshakeRefused, without_handshake_fields
+from rolo.upstream.websocket_client import WebSocketClient
 from rolo.websocket.adapter import BytesMessage, Message, TextMessage, WebSocketAdapter
-from rolo.websocket.codes import LOST, NO_CODE
 from rolo.websocket.errors import WebSocketDisconnectedError
 from rolo.websocket.request import WebSocket, WebSocketRequest
+from rolo.wire.close_codes import LOST, NO_CODE
+from rolo.wire.fields import RawHeaders
+from rolo.wire.hop_by_hop import response_headers
+from rolo.wire.target import Origin, parse_upstream
 
 if t.TYPE_CHECKING:
     import websocket

@@ -6,24 +6,23 @@ import logging
 import typing as t
 
 from rolo.bridge.http_exchanges import error_response
-from rolo.client import HttpClient
-from rolo.errors import ClientDisconnected, RoloError, describe
+from rolo.errors import ClientDisconnected, HookError, RoloError, describe
 from rolo.gateway.chain import (
     HandlerChain,
     RequestContext,
     forget_context,
     remember_context,
 )
-from rolo.proxy.headers import ForwardedPolicy
-from rolo.proxy.messages import PoolLimits, Timeouts, Tls, WebSocketSettings
+from rolo.http_client import HttpClient
+from rolo.proxy.forwarded_fields import ForwardedPolicy
+from rolo.proxy.hooks.hooks import HookArguments, Hooks
 from rolo.proxy.outgoing import DEFAULT_POLICY, raw_tail
 from rolo.proxy.proxy import Proxy
-from rolo.proxy.rewrite.errors import HookError
-from rolo.proxy.rewrite.hooks import HookArguments, Hooks
-from rolo.proxy_status import check_name, proxy_status
 from rolo.request import Request, get_raw_path
 from rolo.response import Response
+from rolo.upstream.settings import PoolLimits, Timeouts, Tls, WebSocketSettings
 from rolo.websocket.request import WebSocketRequest
+from rolo.wire.proxy_status import check_name, proxy_status
 
 LOG = logging.getLogger(__name__)
 

@@ -10,11 +10,13 @@ from werkzeug.datastructures import Headers
 
 from rolo.bridge.request import BridgeRequest
 from rolo.errors import ClientDisconnected
-from rolo.proxy.headers import ForwardedPolicy, outgoing_headers
-from rolo.proxy.messages import OutgoingRequest, RawHeaders
-from rolo.proxy.target import Upstream, join_target, parse_upstream, split_target
+from rolo.proxy.forwarded_fields import ForwardedPolicy
 from rolo.request import Request, get_raw_path, restore_payload
+from rolo.upstream.request import UpstreamRequest
 from rolo.websocket.request import WebSocketRequest
+from rolo.wire.fields import RawHeaders
+from rolo.wire.hop_by_hop import _HOP_BY_HOP_AND_LENGTH, _passed
+from rolo.wire.target import Origin, Upstream, join_target, parse_upstream, split_target
 
 HeaderEdits = Headers | t.Mapping[str, str]
 
@@ -36,7 +38,7 @@ def outgoing_request(
     edits: HeaderEdits | None = None,
     preserve_host: bool = True,
     policy: ForwardedPolicy = DEFAULT_POLICY,
-) -> OutgoingRequest:
+) -> UpstreamRequest:
     """Return what goes to ``upstream`` for ``request``.
 
     :param path: replaces the path of the request (its query stays); ``None`` keeps the
@@ -74,7 +76,7 @@ def outgoing_head(
     preserve_host: bool = True,
     policy: ForwardedPolicy = DEFAULT_POLICY,
     raw: RawHeaders | None = None,
-) -> OutgoingRequest:
+) -> UpstreamRequest:
     """Return the same without looking for a body.
 
     :param raw: the header pairs of ``request``, where they are known already
@@ -97,10 +99,10 @@ def outgoing_head(
         headers = [field for field in headers if field[0].lower() != b"expect"]
     if edits:
         headers = _edited(headers, edits, keep_host=preserve_host)
-    return OutgoingRequest(origin=upstream.origin, method=method, target=target, headers=headers)
+    return UpstreamRequest(origin=upstream.origin, method=method, target=target, headers=headers)
 
 
-def direct_request(request: Request, server: str | None) -> OutgoingRequest:
+def direct_request(request: Request, server: str | None) -> UpstreamRequest:
     """Return ``request`` as it goes to ``server`` (a base URL), or without one to the host
     that the request itself names. Nothing is added."""
     if server is None:
@@ -169,7 +171,7 @@ def _edited(headers: RawHeaders, edits: HeaderEdits, *, keep_host: bool) -> RawH
     return [pair for pair in headers if pair[0].lower() not in replaced] + new
 
 
-def _add_bridged_body(outgoing: OutgoingRequest, request: BridgeRequest, raw: RawHeaders) -> None:
+def _add_bridged_body(outgoing: UpstreamRequest, request: BridgeRequest, raw: RawHeaders) -> None:
     """Add a body that the bridge has checked, or will while it is pulled."""
     length, chunked, expect = _body_fields(raw)
     body = request.body
@@ -189,7 +191,7 @@ def _add_bridged_body(outgoing: OutgoingRequest, request: BridgeRequest, raw: Ra
         outgoing.request_trailers = lambda: body.trailers
 
 
-def _add_body(outgoing: OutgoingRequest, request: Request, raw: RawHeaders) -> None:
+def _add_body(outgoing: UpstreamRequest, request: Request, raw: RawHeaders) -> None:
     """Add the body of a request that came through WSGI, or was made by hand."""
     length, chunked, expect = _body_fields(raw)
     if length is None and not chunked:
@@ -260,3 +262,53 @@ def _http_version(request: AnyRequest) -> str:
     if isinstance(request, BridgeRequest):
         return request.head.http_version
     return str(request.environ.get("SERVER_PROTOCOL", "HTTP/1.1")).removeprefix("HTTP/")
+
+
+def outgoing_headers(
+    headers: RawHeaders,
+    origin: Origin,
+    *,
+    preserve_host: bool = True,
+    policy: ForwardedPolicy | None = None,
+    client: str | None = None,
+    scheme: str = "http",
+    host: bytes | None = None,
+    http_version: str = "1.1",
+) -> RawHeaders:
+    """Return the fields of a request on its way to ``origin``, complete but for framing.
+
+    :param preserve_host: send the client's Host on, instead of the origin's name
+    :param policy: ``None`` adds nothing
+    :param host: the authority the client asked for where the request target names it, which
+        then outranks its Host (RFC 9112 section 3.2.2); ``None`` to take Host
+    """
+    names = [name.lower() for name, _ in headers]
+    hosts = names.count(b"host")
+    asked = host
+    if asked is None and hosts:
+        asked = headers[names.index(b"host")][1]
+    passed = _passed(headers, names, _HOP_BY_HOP_AND_LENGTH)
+    if b"te" in names and any(name.lower() == b"te" for name, _ in passed):
+        # RFC 9110 section 10.1.4: it is for the next one only, and has to say so.
+        passed.append((b"Connection", b"TE"))
+    if not preserve_host or host is not None or not asked or hosts > 1:
+        sent = asked if preserve_host and asked else origin.authority_bytes
+        passed = _with_host(passed, sent)
+    if policy is None:
+        return passed
+    return policy.apply(passed, client=client, scheme=scheme, host=asked, http_version=http_version)
+
+
+def _with_host(headers: RawHeaders, host: bytes) -> RawHeaders:
+    """Exactly one Host, where the first one was, else in front (RFC 9110 section 7.2)."""
+    result: RawHeaders = []
+    found = False
+    for field in headers:
+        if field[0].lower() != b"host":
+            result.append(field)
+        elif not found:
+            found = True
+            result.append((field[0], host))
+    if not found:
+        result.insert(0, (b"Host", host))
+    return result

@@ -7,35 +7,35 @@ from urllib.parse import unquote
 
 from werkzeug.datastructures import Headers
 
-from rolo.bridge.portal import Portal
+from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
 from rolo.bridge.request import BridgeRequest
-from rolo.client import HttpClient
-from rolo.forwarded import LazyResponse, UpstreamAnswer
+from rolo.http_client import HttpClient
+from rolo.portal.portal import Portal
 from rolo.proxy.client import ForwardingClient, portal_of
-from rolo.proxy.headers import ForwardedPolicy, response_headers
-from rolo.proxy.messages import (
+from rolo.proxy.forwarded_fields import ForwardedPolicy
+from rolo.proxy.hooks.bodies import upload_pieces
+from rolo.proxy.hooks.context import ProxyContext
+from rolo.proxy.hooks.exchange import HookedExchange, HookInterim
+from rolo.proxy.hooks.hooks import HookArguments, HookFunctions, Hooks
+from rolo.proxy.hooks.phases import Phases
+from rolo.proxy.hooks.websocket import HookedWebSocket
+from rolo.proxy.outgoing import DEFAULT_POLICY, HeaderEdits, outgoing_request
+from rolo.proxy.websocket_proxy import RelayHooks, WebSocketProxy, outgoing_handshake
+from rolo.request import Request, restore_payload
+from rolo.response import Response
+from rolo.upstream.request import OnInterim, UpstreamRequest
+from rolo.upstream.settings import (
     DEFAULT_WEBSOCKET_SETTINGS,
-    OnInterim,
-    OutgoingRequest,
     PoolLimits,
-    RawHeaders,
     Timeouts,
     Tls,
     WebSocketSettings,
 )
-from rolo.proxy.outgoing import DEFAULT_POLICY, HeaderEdits, outgoing_request
-from rolo.proxy.rewrite.bodies import upload_pieces
-from rolo.proxy.rewrite.context import ProxyContext
-from rolo.proxy.rewrite.exchange import HookedExchange, HookInterim
-from rolo.proxy.rewrite.hooks import HookArguments, HookFunctions, Hooks
-from rolo.proxy.rewrite.phases import Phases
-from rolo.proxy.rewrite.websocket import HookedWebSocket
-from rolo.proxy.target import parse_upstream
-from rolo.proxy.upstream_websocket import Handshake, UpstreamWebSocket
-from rolo.proxy.websocket_proxy import RelayHooks, WebSocketProxy, outgoing_handshake
-from rolo.request import Request, restore_payload
-from rolo.response import Response
+from rolo.upstream.websocket import Handshake, UpstreamWebSocket
 from rolo.websocket.request import WebSocketRequest
+from rolo.wire.fields import RawHeaders
+from rolo.wire.hop_by_hop import response_headers
+from rolo.wire.target import parse_upstream
 
 
 class Proxy(HttpClient):
@@ -90,7 +90,7 @@ class Proxy(HttpClient):
             forwarded=forwarded,
             settings=websockets or DEFAULT_WEBSOCKET_SETTINGS,
         )
-        self._below = _Below(self, None)
+        self._under_hooks = _ProxyUnderHooks(self, None)
         self.use(hooks, **functions)
 
     def use(self, hooks: t.Iterable[Hooks] = (), **functions: t.Unpack[HookArguments]) -> None:
@@ -123,7 +123,7 @@ class Proxy(HttpClient):
         if self.phases is not None:
             portal = portal_of(request)
             context = ProxyContext.begin(request, self.upstream, forward_path, portal)
-            below = self._below if headers is None else _Below(self, headers)
+            below = self._under_hooks if headers is None else _ProxyUnderHooks(self, headers)
             return HookedExchange(self.phases, below, context, portal).run()
         outgoing = outgoing_request(
             request,
@@ -157,7 +157,7 @@ class Proxy(HttpClient):
         if portal is None:
             raise RuntimeError("only a gateway on an asynchronous server can relay websockets")
         context = ProxyContext.begin(request, self.upstream, forward_path, portal)
-        below = _BelowWebSockets(self, headers)
+        below = _WebSocketsUnderHooks(self, headers)
         return HookedWebSocket(self.phases, below, context, request, portal).run()
 
     def close(self) -> None:
@@ -167,14 +167,14 @@ class Proxy(HttpClient):
         self.websockets.close()
 
 
-class _Below:
+class _ProxyUnderHooks:
     """What hooks stand on: a proxy that builds and sends what they have decided."""
 
     def __init__(self, proxy: Proxy, edits: HeaderEdits | None) -> None:
         self._proxy = proxy
         self._edits = edits
 
-    def build(self, context: ProxyContext) -> OutgoingRequest:
+    def build(self, context: ProxyContext) -> UpstreamRequest:
         proxy, (upstream, path) = self._proxy, context.chosen
         return outgoing_request(
             context.request,
@@ -187,7 +187,7 @@ class _Below:
 
     def send(
         self,
-        outgoing: OutgoingRequest,
+        outgoing: UpstreamRequest,
         request: Request,
         portal: Portal | None,
         hooked: HookInterim | None,
@@ -201,10 +201,10 @@ class _Below:
         response = client.request(
             request_for_client(outgoing, request), server=str(outgoing.origin)
         )
-        return answer_of(response)
+        return upstream_answer_of(response)
 
 
-class _BelowWebSockets:
+class _WebSocketsUnderHooks:
     """The same for websockets."""
 
     def __init__(self, proxy: Proxy, edits: HeaderEdits | None) -> None:
@@ -227,7 +227,7 @@ class _BelowWebSockets:
         return self._proxy.websockets.open(context.request, handshake)
 
 
-def answer_of(response: Response) -> UpstreamAnswer:
+def upstream_answer_of(response: Response) -> UpstreamAnswer:
     """Return the response of a client of the user's as an upstream's answer."""
     untouched = response.untouched_answer if isinstance(response, LazyResponse) else None
     if untouched is not None:
@@ -284,7 +284,7 @@ def interim_relay(request: Request) -> OnInterim | None:
     return relay
 
 
-def request_for_client(outgoing: OutgoingRequest, request: Request) -> Request:
+def request_for_client(outgoing: UpstreamRequest, request: Request) -> Request:
     """Return ``outgoing`` as a :class:`~rolo.Request`, for a client of the user's."""
     raw_path, _, query = outgoing.target.partition(b"?")
     path = raw_path.decode("latin-1")

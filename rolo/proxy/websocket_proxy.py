@@ -6,30 +6,30 @@ import typing as t
 
 from werkzeug.datastructures import Headers
 
-from rolo.bridge.portal import Portal
-from rolo.forwarded import LazyResponse, UpstreamAnswer
+from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
+from rolo.portal.portal import Portal
 from rolo.proxy.client import portal_of
-from rolo.proxy.headers import ForwardedPolicy
-from rolo.proxy.messages import (
+from rolo.proxy.forwarded_fields import ForwardedPolicy
+from rolo.proxy.outgoing import DEFAULT_POLICY, HeaderEdits, outgoing_head
+from rolo.response import Response
+from rolo.upstream.relay import Closed, Hook, Relay
+from rolo.upstream.settings import (
     DEFAULT_WEBSOCKET_SETTINGS,
     PoolLimits,
-    RawHeaders,
     Timeouts,
     Tls,
     WebSocketSettings,
 )
-from rolo.proxy.outgoing import DEFAULT_POLICY, HeaderEdits, outgoing_head
-from rolo.proxy.relay import Closed, Hook, Relay
-from rolo.proxy.target import Upstream, parse_upstream
-from rolo.proxy.upstream_websocket import (
+from rolo.upstream.websocket import (
     Handshake,
     HandshakeRefused,
     UpstreamWebSocket,
     without_handshake_fields,
 )
-from rolo.proxy.websocket_client import WebSocketClient
-from rolo.response import Response
+from rolo.upstream.websocket_client import WebSocketClient
 from rolo.websocket.request import WebSocketRequest
+from rolo.wire.fields import RawHeaders
+from rolo.wire.target import Upstream, parse_upstream
 
 
 class RelayHooks(t.TypedDict, total=False):
@@ -137,7 +137,7 @@ class WebSocketProxy:
         :raises ClientDisconnected: the client left meanwhile; ``upstream`` is closed
         """
         portal = _portal(request)
-        relay = Relay(upstream, portal.home, self.settings, **hooks)
+        relay = Relay(upstream, portal.loop_scope, self.settings, **hooks)
         try:
             request.hand_over(relay, upstream.subprotocol, _decoded(upstream.headers))
         except BaseException:

@@ -62,7 +62,7 @@ from rolo.serving.loop import Lifetime
 LOG = logging.getLogger(__name__)
 
 #: seconds a peer gets to answer the end of TLS, or to take the last bytes of a broken answer
-_LAST_BREATH = 0.5
+_TIME_TO_FLUSH = 0.5
 
 _RESET = struct.pack("ii", 1, 0)
 
@@ -84,7 +84,7 @@ class MendedServer:
         tls: dict[str, t.Any] = {}
         if settings.tls is not None:
             tls["ssl"] = settings.tls.context(("h2", "http/1.1"))
-            tls["ssl_shutdown_timeout"] = _LAST_BREATH
+            tls["ssl_shutdown_timeout"] = _TIME_TO_FLUSH
         listener = await asyncio.start_server(
             self._accepted, sock=settings.sock, backlog=self._config.backlog, **tls
         )
@@ -561,7 +561,7 @@ class _Http2(H2Protocol):
         if buffer is not None and not buffer._complete:
             if buffer.buffer:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(buffer.drain(), _LAST_BREATH)
+                    await asyncio.wait_for(buffer.drain(), _TIME_TO_FLUSH)
             await self._reset(event.stream_id, h2.errors.ErrorCodes.INTERNAL_ERROR)
         await super().stream_send(event)
         self._answered.add(event.stream_id)

@@ -31,7 +31,7 @@ _LOGGING: dict[str, t.Any] = {
 _FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 
 #: seconds granian's threads get to end, measured at under 5 ms
-_LAST_BREATH = 0.05
+_TIME_TO_FLUSH = 0.05
 
 
 class GranianAdapter(LoopAdapter):
@@ -73,7 +73,7 @@ class GranianAdapter(LoopAdapter):
         serving.cancel()
         await asyncio.wait({serving})
         # Its threads cannot be joined; an interpreter that ends under them panics.
-        await asyncio.sleep(_LAST_BREATH)
+        await asyncio.sleep(_TIME_TO_FLUSH)
         if not serving.cancelled():
             serving.result()
 

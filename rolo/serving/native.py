@@ -8,14 +8,14 @@ import socket
 import ssl as ssl_module
 import typing as t
 
-from rolo.bridge.engine import Bridge
-from rolo.bridge.native import Handler, Hub, NativeSettings
-from rolo.bridge.native_exchange import CAPABILITIES
+from rolo.bridge.bridge import Bridge
 from rolo.gateway.asgi import AsgiGateway
-from rolo.proxy.http1 import HeadLimits
+from rolo.native.connection import ExchangeHandler, NativeSettings, ServerState
+from rolo.native.http import CAPABILITIES
 from rolo.serving.base import App, AsgiApp, Fitted, LoopAdapter, Settings
 from rolo.serving.loop import Lifetime
 from rolo.serving.sockets import BACKLOG
+from rolo.wire.http1 import HeadLimits
 
 __all__ = ["NativeAdapter", "NativeServer", "start"]
 
@@ -25,9 +25,9 @@ _TLS_HANDSHAKE_TIMEOUT = 10.0
 class NativeServer:
     """A listening native server. Whoever started it closes it, on the same loop."""
 
-    def __init__(self, server: asyncio.Server, hub: Hub) -> None:
+    def __init__(self, server: asyncio.Server, server_state: ServerState) -> None:
         self._server = server
-        self.hub = hub
+        self.server_state = server_state
 
     @property
     def sockets(self) -> tuple[t.Any, ...]:
@@ -40,11 +40,11 @@ class NativeServer:
         :param grace: seconds for running exchanges; ``None`` waits for them for ever
         """
         self._server.close()
-        await self.hub.shutdown(grace)
+        await self.server_state.shutdown(grace)
 
 
 async def start(
-    handler: Handler,
+    handler: ExchangeHandler,
     *,
     host: str | None = "127.0.0.1",
     port: int = 0,
@@ -55,7 +55,7 @@ async def start(
 ) -> NativeServer:
     """Serve ``handler`` on the running loop; returns when connections are accepted.
 
-    :param handler: a :class:`rolo.bridge.engine.Bridge`, or anything of its shape
+    :param handler: a :class:`rolo.bridge.bridge.Bridge`, or anything of its shape
     :param host: address to listen on; ``None`` for all
     :param port: 0 lets the system choose
     :param sock: a bound socket to use instead; closed with the server
@@ -64,33 +64,37 @@ async def start(
     :raises OSError: the address cannot be had
     """
     loop = asyncio.get_running_loop()
-    hub = Hub(handler, settings, scheme="https" if ssl is not None else "http")
+    server_state = ServerState(handler, settings, scheme="https" if ssl is not None else "http")
     tls: dict[str, t.Any] = {}
     if ssl is not None:
         tls = {"ssl": ssl, "ssl_handshake_timeout": _TLS_HANDSHAKE_TIMEOUT}
     try:
         if uds is not None:
-            server = await loop.create_unix_server(hub.connection, uds, backlog=BACKLOG, **tls)
+            server = await loop.create_unix_server(
+                server_state.connection, uds, backlog=BACKLOG, **tls
+            )
         elif sock is not None and sock.family not in (socket.AF_INET, socket.AF_INET6):
             server = await loop.create_unix_server(
-                hub.connection, sock=sock, backlog=BACKLOG, **tls
+                server_state.connection, sock=sock, backlog=BACKLOG, **tls
             )
         elif sock is not None:
-            server = await loop.create_server(hub.connection, sock=sock, backlog=BACKLOG, **tls)
+            server = await loop.create_server(
+                server_state.connection, sock=sock, backlog=BACKLOG, **tls
+            )
         else:
             server = await loop.create_server(
-                hub.connection, host, port, backlog=BACKLOG, reuse_address=True, **tls
+                server_state.connection, host, port, backlog=BACKLOG, reuse_address=True, **tls
             )
     except BaseException:
-        await hub.shutdown(0)
+        await server_state.shutdown(0)
         raise
-    return NativeServer(server, hub)
+    return NativeServer(server, server_state)
 
 
 class NativeAdapter(LoopAdapter):
     """Serves gateways only: what it hands over is an exchange, not an ASGI call.
 
-    Options are the fields of :class:`~rolo.bridge.native.NativeSettings`.
+    Options are the fields of :class:`~rolo.native.connection.NativeSettings`.
     """
 
     name = "native"

@@ -19,11 +19,9 @@ import typing as t
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
-from rolo.bridge.admission import admit
 from rolo.bridge.downstream import Capabilities
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
 from rolo.errors import DownstreamError, describe
-from rolo.proxy.http1 import Framing, body_decoder
 from rolo.serving.base import (
     Adapter,
     App,
@@ -34,6 +32,8 @@ from rolo.serving.base import (
     is_asgi,
 )
 from rolo.serving.wsgi_input import RequestInput
+from rolo.wire.admission import admit
+from rolo.wire.http1 import Framing, body_decoder
 
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import typing as t
 
-from rolo.proxy.http1 import BodyDecoder, RawHeaders
+from rolo.wire.fields import RawHeaders
+from rolo.wire.http1 import BodyDecoder
 
 _READ_SIZE = 64 * 1024
 

@@ -1,4 +1,4 @@
-"""The place of the past for :mod:`rolo.websocket`."""
+"""The path that 0.8 had for :mod:`rolo.websocket`."""
 
 from rolo.websocket.adapter import WebSocketListener
 from rolo.websocket.errors import (

@@ -7,14 +7,14 @@ import time
 
 import pytest
 
-from rolo.asgi.downstream import AsgiHttpDownstream
-from rolo.bridge.body import RequestBody
-from rolo.bridge.native_exchange import NativeExchange
-from rolo.bridge.native_websocket import NativeWebSocket
-from rolo.bridge.portal import Portal
-from rolo.proxy.body import UpstreamBody
-from rolo.proxy.exchange import Exchange
-from rolo.proxy.relay import Relay
+from rolo.asgi.http import AsgiHttpDownstream
+from rolo.bridge.request_body import RequestBody
+from rolo.native.http import NativeExchange
+from rolo.native.websocket import NativeWebSocket
+from rolo.portal.portal import Portal
+from rolo.upstream.exchange import Exchange
+from rolo.upstream.relay import Relay
+from rolo.upstream.response_body import UpstreamBody
 
 KINDS = (
     AsgiHttpDownstream,

@@ -10,8 +10,8 @@ import pytest
 from leaks import Nothing, needs_proc
 from wire import Truncated, Wire, chunked, fetch
 
-from rolo.bridge.portal import current_portal
 from rolo.errors import ClientDisconnected
+from rolo.portal.portal import current_portal
 
 
 def echo(chain, context, response):

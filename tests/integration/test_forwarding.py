@@ -376,7 +376,7 @@ def test_a_handler_replaces_the_body(start, origin):
 
 def test_a_custom_client_is_given_the_request_and_the_upstream(start):
     from rolo import Response
-    from rolo.client import HttpClient
+    from rolo.http_client import HttpClient
 
     seen = []
 

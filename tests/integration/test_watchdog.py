@@ -28,7 +28,7 @@ def warned(caplog):
             arrived.set()
 
     handler = Told()
-    logger = logging.getLogger("rolo.bridge.watchdog")
+    logger = logging.getLogger("rolo.portal.watchdog")
     logger.addHandler(handler)
     yield arrived
     logger.removeHandler(handler)
@@ -59,7 +59,7 @@ def test_a_blocking_hook_is_named_once_with_its_stack(warned, caplog):
             assert fetch(url).get("x-edge") == "yes"
             fetch(url)
         handler.close()
-    (record,) = [r for r in caplog.records if r.name == "rolo.bridge.watchdog"]
+    (record,) = [r for r in caplog.records if r.name == "rolo.portal.watchdog"]
     assert "blocks has blocked the event loop for 0.05 s" in record.getMessage()
     assert "block_until(warned)" in record.getMessage()
 

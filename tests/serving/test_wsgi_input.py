@@ -5,8 +5,8 @@ import io
 import pytest
 
 from rolo.errors import BadRequest, ClientDisconnected
-from rolo.proxy.http1 import Framing, body_decoder
 from rolo.serving.wsgi_input import RequestInput
+from rolo.wire.http1 import Framing, body_decoder
 
 
 class Arriving:

@@ -7,9 +7,9 @@ import binascii
 import hmac
 import typing as t
 
-from rolo.proxy.rewrite.context import ProxyContext
-from rolo.proxy.rewrite.hooks import Hooks
-from rolo.proxy.rewrite.messages import OutboundHandshake, OutboundRequest
+from rolo.proxy.hooks.context import ProxyContext
+from rolo.proxy.hooks.editable import OutboundHandshake, OutboundRequest
+from rolo.proxy.hooks.hooks import Hooks
 from rolo.response import Response
 
 Check = t.Callable[[str, str], bool]

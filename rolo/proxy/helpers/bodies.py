@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typing as t
 
-from rolo.proxy.rewrite.context import ProxyContext
-from rolo.proxy.rewrite.hooks import Hooks
-from rolo.proxy.rewrite.messages import DEFAULT_WHOLE_LIMIT, OutboundRequest, ProxiedResponse
-from rolo.proxy.rewrite.transform import (
+from rolo.proxy.hooks.context import ProxyContext
+from rolo.proxy.hooks.editable import DEFAULT_WHOLE_LIMIT, OutboundRequest, ProxiedResponse
+from rolo.proxy.hooks.hooks import Hooks
+from rolo.proxy.hooks.transform import (
     ChunkFunction,
     ChunkGenerator,
     LineFunction,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typing as t
 
-from rolo.proxy.rewrite.context import ProxyContext
-from rolo.proxy.rewrite.fields import HeaderFields
-from rolo.proxy.rewrite.hooks import Hooks
-from rolo.proxy.rewrite.messages import ProxiedResponse
+from rolo.proxy.hooks.context import ProxyContext
+from rolo.proxy.hooks.editable import ProxiedResponse
+from rolo.proxy.hooks.hooks import Hooks
 from rolo.response import Response
+from rolo.wire.fields import HeaderFields
 
 _ANSWERS = (
     "Access-Control-Allow-Origin",

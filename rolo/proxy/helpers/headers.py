@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typing as t
 
-from rolo.proxy.rewrite.context import ProxyContext
-from rolo.proxy.rewrite.fields import HeaderFields
-from rolo.proxy.rewrite.hooks import Hooks
-from rolo.proxy.rewrite.messages import OutboundHandshake, OutboundRequest, ProxiedResponse
+from rolo.proxy.hooks.context import ProxyContext
+from rolo.proxy.hooks.editable import OutboundHandshake, OutboundRequest, ProxiedResponse
+from rolo.proxy.hooks.hooks import Hooks
+from rolo.wire.fields import HeaderFields
 
 Changes = t.Mapping[str, str | None]
 

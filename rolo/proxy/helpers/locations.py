@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from rolo.proxy.rewrite.context import ProxyContext
-from rolo.proxy.rewrite.hooks import Hooks
-from rolo.proxy.rewrite.messages import ProxiedResponse
+from rolo.proxy.hooks.context import ProxyContext
+from rolo.proxy.hooks.editable import ProxiedResponse
+from rolo.proxy.hooks.hooks import Hooks
 
 _REFRESH = re.compile(r"(\s*\d+(?:\.\d*)?\s*[;,]\s*url\s*=\s*)(['\"]?)(.*?)(\2\s*)", re.I | re.S)
 

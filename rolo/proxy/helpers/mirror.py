@@ -7,15 +7,17 @@ import logging
 import threading
 import typing as t
 
-from rolo.bridge.portal import current_portal
+from rolo.bridge.lazy_response import UpstreamAnswer
 from rolo.errors import RoloError
-from rolo.forwarded import UpstreamAnswer
+from rolo.portal.portal import current_portal
 from rolo.proxy.client import ForwardingClient
-from rolo.proxy.messages import OutgoingRequest, RawHeaders, Timeouts
-from rolo.proxy.rewrite.context import ProxyContext
-from rolo.proxy.rewrite.hooks import Hooks
-from rolo.proxy.rewrite.messages import OutboundRequest, ProxiedResponse
-from rolo.proxy.target import parse_upstream
+from rolo.proxy.hooks.context import ProxyContext
+from rolo.proxy.hooks.editable import OutboundRequest, ProxiedResponse
+from rolo.proxy.hooks.hooks import Hooks
+from rolo.upstream.request import UpstreamRequest
+from rolo.upstream.settings import Timeouts
+from rolo.wire.fields import RawHeaders
+from rolo.wire.target import parse_upstream
 
 LOG = logging.getLogger(__name__)
 
@@ -71,7 +73,7 @@ class Mirror(Hooks):
         outgoing = outbound.outgoing
         base = context.upstream.base_path
         exchange = _Exchange(
-            OutgoingRequest(
+            UpstreamRequest(
                 self.upstream.origin,
                 outgoing.method,
                 self.upstream.base_path + outgoing.target.removeprefix(base),
@@ -157,7 +159,7 @@ class _Bounded:
 class _Exchange:
     """What is kept of one exchange until it is over."""
 
-    def __init__(self, request: OutgoingRequest, sent: _Bounded | None, received: _Bounded) -> None:
+    def __init__(self, request: UpstreamRequest, sent: _Bounded | None, received: _Bounded) -> None:
         self.request = request
         self.sent = sent
         self.received = received

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from rolo.proxy.rewrite.context import ProxyContext
-from rolo.proxy.rewrite.hooks import Hooks
+from rolo.proxy.hooks.context import ProxyContext
+from rolo.proxy.hooks.hooks import Hooks
 from rolo.response import Response
 
 

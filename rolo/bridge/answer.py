@@ -1,0 +1,138 @@
+"""From a decided :class:`~rolo.response.Response` to what the downstream sends."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import typing as t
+
+from rolo.bridge.lazy_response import LazyResponse
+from rolo.net.body_stream import Sink, pipe_pulled
+from rolo.portal.portal import Portal
+from rolo.response import Response
+from rolo.wire.fields import RawHeaders
+
+
+class BodyDownstream(t.Protocol):
+    """Where a body goes: an ``HttpDownstream``, or what stands in front of one."""
+
+    @property
+    def sink(self) -> Sink | None: ...
+
+    async def send_body(self, chunk: bytes) -> None: ...
+
+
+class PulledBody(t.Protocol):
+    """A response body that the loop pulls itself, without a thread."""
+
+    def __aiter__(self) -> t.AsyncIterator[bytes]: ...
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Answer:
+    """A response taken apart: what to send, and what to close afterwards."""
+
+    status: int
+    reason: bytes
+    headers: RawHeaders
+    whole: bytes | None
+    """The complete body, if it is there already."""
+    pulled: PulledBody | None
+    """A body for the loop to pull."""
+    iterable: t.Iterable[bytes] | None
+    """A body that only sync code may iterate."""
+    close: t.Callable[[], None]
+    body: t.Any = None
+    """Whatever the parts above came from."""
+
+    def trailers(self) -> RawHeaders:
+        """Return the trailer fields of the body; none before its end, or where it has none."""
+        return getattr(self.body, "trailers", None) or []
+
+
+def answer_of(response: Response, environ: t.Callable[[], t.Any], method: str) -> Answer:
+    """Return what there is to send of ``response``.
+
+    ``environ`` is called only for responses whose head werkzeug has to complete.
+    """
+    answer = response.untouched_answer if isinstance(response, LazyResponse) else None
+    if answer is not None:
+        status, reason, headers, body = answer.status, answer.reason, answer.headers, answer.body
+    else:
+        status, reason = _status_line(response)
+        headers = _completed_headers(response, environ)
+        body = _encoded_body(response)
+    close = response.close
+    if status == 204:
+        # RFC 9110 section 8.6
+        headers = [field for field in headers if field[0].lower() != b"content-length"]
+    if method == "HEAD" or status < 200 or status in (204, 304):
+        return Answer(status, reason, headers, b"", None, None, close)
+    if isinstance(body, list | tuple):
+        return Answer(status, reason, headers, b"".join(body), None, None, close)
+    if not hasattr(body, "__aiter__"):
+        iterable = t.cast("t.Iterable[bytes]", body)
+        return Answer(status, reason, headers, None, None, iterable, close, body)
+    read_whole = getattr(body, "read_whole_nowait", None)
+    whole = read_whole() if read_whole is not None else None
+    pulled = t.cast(PulledBody, body) if whole is None else None
+    if whole is not None and not _has_length(headers):
+        # That all of it is here already is chance: what came without a length goes without.
+        headers = [*headers, (b"Transfer-Encoding", b"chunked")]
+    return Answer(status, reason, headers, whole, pulled, None, close, body)
+
+
+def _has_length(headers: RawHeaders) -> bool:
+    for name, _ in headers:  # noqa: SIM110 - a generator costs more than the looking
+        if name.lower() == b"content-length":
+            return True
+    return False
+
+
+def _status_line(response: Response) -> tuple[int, bytes]:
+    reason = response.status.partition(" ")[2].encode("latin-1", "replace")
+    return response.status_code, reason
+
+
+def _completed_headers(response: Response, environ: t.Callable[[], t.Any]) -> RawHeaders:
+    if isinstance(response, LazyResponse) and response.is_forwarded:
+        # What an upstream sent is not for us to complete, but a body that a handler put in
+        # its place has a length of its own.
+        if response.is_sequence and "Content-Length" in response.headers:
+            response.headers["Content-Length"] = str(response.calculate_content_length())
+        pairs: t.Iterable[tuple[str, t.Any]] = response.headers
+    else:
+        pairs = response.get_wsgi_headers(environ())
+    return [(name.encode("latin-1"), str(value).encode("latin-1")) for name, value in pairs]
+
+
+def _encoded_body(response: Response) -> t.Any:
+    body = response.response
+    if hasattr(body, "__aiter__") or response.direct_passthrough:
+        return body
+    if isinstance(body, list | tuple):
+        return list(response.iter_encoded())
+    return response.iter_encoded()
+
+
+async def pump(body: PulledBody, downstream: BodyDownstream) -> None:
+    """Send what the loop pulls from ``body``, piped where the server takes that."""
+    if downstream.sink is not None:
+        await pipe_pulled(body, downstream.sink)
+        return
+    async for piece in body:
+        if piece:
+            await downstream.send_body(piece)
+
+
+def push(body: t.Iterable[bytes], downstream: BodyDownstream, portal: Portal) -> None:
+    """Send what sync code in a greenlet yields; a greenlet's half of :func:`pump`."""
+    sink = downstream.sink
+    for count, piece in enumerate(body):
+        if piece and sink is None:
+            portal.call(downstream.send_body(piece))
+        elif piece and sink is not None and not sink.write(piece):
+            portal.call(sink.drained())
+        if count % 16 == 15:
+            # A generator that never waits must not keep the loop to itself.
+            portal.call(asyncio.sleep(0))

@@ -1,0 +1,99 @@
+"""The bridge: between the exchanges of an asynchronous server and sync handlers."""
+
+from __future__ import annotations
+
+import typing as t
+
+from rolo.bridge.handlers import Handlers, Mode, Process
+from rolo.bridge.http_exchanges import HttpExchanges
+from rolo.bridge.limits import DEFAULT_LIMITS, Limits
+from rolo.bridge.request_body import DEFAULT_REPLAY_LIMIT
+from rolo.bridge.websocket_exchanges import WebSocketExchanges
+from rolo.portal.portal import LoopScope, Portal
+from rolo.portal.watchdog import DEFAULT_LIMIT
+from rolo.portal.workers import WorkerPool, Workers
+from rolo.wire.proxy_status import check_name
+
+DEFAULT_THREADS = 64
+DEFAULT_WEBSOCKET_THREADS = 256
+
+
+class Bridge:
+    """Runs a gateway's sync handlers for the exchanges of an asynchronous server.
+
+    :param gateway: gets every request and every websocket handshake
+    :param mode: ``threads`` runs handlers on a bounded pool, they may block;
+        ``loop`` runs them in greenlets on the event loop, they must wait only through
+        rolo's own calls
+    :param threads: size of the pool for HTTP handlers (``threads`` mode)
+    :param websocket_threads: how many websocket handlers may run at once, each on a
+        thread of its own (``threads`` mode); one more is refused with 503
+    :param replay_limit: bytes of a request body kept for forwarding after a handler read it
+    :param limits: what is refused without asking a handler
+    :param watchdog: seconds for which a handler may block the loop in ``loop`` mode before
+        a warning names it; ``None`` watches nothing
+    :param proxy_status: the name under which answers to errors carry Proxy-Status
+        (RFC 9209); ``None`` leaves it out
+    """
+
+    def __init__(
+        self,
+        gateway: Process,
+        *,
+        mode: Mode = "threads",
+        threads: int | None = None,
+        websocket_threads: int | None = None,
+        replay_limit: int = DEFAULT_REPLAY_LIMIT,
+        limits: Limits = DEFAULT_LIMITS,
+        proxy_status: str | None = None,
+        watchdog: float | None = DEFAULT_LIMIT,
+    ) -> None:
+        self._handlers = Handlers(
+            gateway, mode, WorkerPool(threads or DEFAULT_THREADS, "rolo-worker"), watchdog
+        )
+        self.limits = limits
+        self.proxy_status = check_name(proxy_status)
+        self._websocket_workers = WorkerPool(
+            websocket_threads or DEFAULT_WEBSOCKET_THREADS, "rolo-websocket"
+        )
+        http = HttpExchanges(self._handlers, replay_limit, limits, self.proxy_status)
+        websockets = WebSocketExchanges(self._handlers, self._websocket_workers, limits)
+        self.handle_http = http.serve
+        """Serves one request, see :meth:`HttpExchanges.serve`."""
+        self.handle_websocket = websockets.serve
+        """Serves one websocket, see :meth:`WebSocketExchanges.serve`."""
+
+    @property
+    def workers(self) -> Workers:
+        """The threads of HTTP handlers; to be replaced before the first exchange."""
+        return self._handlers.workers
+
+    @workers.setter
+    def workers(self, workers: Workers) -> None:
+        self._handlers.workers = workers
+
+    def loop_scope(self) -> LoopScope:
+        """Return the running loop's :class:`LoopScope`."""
+        return self._handlers.loop_scope()
+
+    async def aclose(self) -> None:
+        """Close what this bridge holds on the running loop: upstream connections, timers."""
+        await self._handlers.close_loop_scope()
+
+    def close(self, timeout: float | None = 5.0) -> None:
+        """End the worker threads, waiting ``timeout`` seconds for handlers that still run
+        (``None``: for as long as they take). Call it when the loop has stopped; handlers that
+        wait for it get :class:`NoPortalError`. No exchange may be started afterwards."""
+        self._handlers.abandon_loop_scopes()
+        self.workers.shutdown(timeout=timeout)
+        self._websocket_workers.shutdown(timeout=timeout)
+
+    async def run_sync(self, function: t.Callable[[], t.Any]) -> None:
+        """Run ``function`` as handlers run, outside any exchange; what it raises is raised."""
+        portal = Portal(self.loop_scope())
+        await self._handlers.run(portal, _run_entered, portal, function)
+
+
+def _run_entered(portal: Portal, function: t.Callable[[], t.Any]) -> None:
+    portal.enter()
+    function()

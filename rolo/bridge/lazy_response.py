@@ -1,0 +1,121 @@
+"""Responses that cost nothing until somebody looks at them.
+
+A gateway hands an empty response to its chain, and a proxy fills it with an upstream's
+answer. When no handler looks at it, neither werkzeug's headers nor its status are ever
+built: the raw pairs go out as they came.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from werkzeug.datastructures import Headers
+
+from rolo.response import Response
+from rolo.wire.fields import RawHeaders
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class UpstreamAnswer:
+    """An answer as an upstream gave it, hop-by-hop fields gone."""
+
+    status: int
+    reason: bytes
+    headers: RawHeaders
+    body: t.Any
+    """An iterable of bytes with ``close()``, or a list of bytes."""
+
+
+class LazyResponse(Response):
+    """A :class:`Response` that becomes one when an attribute is read or set.
+
+    Until then it is either empty (as ``Response()``) or holds an untouched
+    :class:`UpstreamAnswer`.
+    """
+
+    _answer: UpstreamAnswer | None
+    _built: bool
+    is_forwarded: bool
+
+    def __init__(self, answer: UpstreamAnswer | None = None) -> None:
+        # Deliberately not the base class's __init__: that is what _build does, later.
+        own = self.__dict__
+        own["_answer"] = answer
+        own["_built"] = False
+        own["is_forwarded"] = answer is not None
+
+    @property
+    def untouched_answer(self) -> UpstreamAnswer | None:
+        """The upstream's answer, if that is what this response holds and nobody has
+        looked at it."""
+        return None if self._built else self._answer
+
+    def hold(self, answer: UpstreamAnswer) -> None:
+        """Become ``answer``, as if new. A body held before is closed."""
+        own = self.__dict__
+        if own["_built"] or own["_answer"] is not None:
+            self.close()
+            own.clear()
+            own["_built"] = False
+        own["_answer"] = answer
+        own["is_forwarded"] = True
+
+    def update_from(self, other: t.Any) -> None:
+        answer = other.untouched_answer if isinstance(other, LazyResponse) else None
+        if answer is not None and not self._built:
+            self.hold(answer)
+            return
+        self._build()
+        super().update_from(other)
+        self.__dict__["is_forwarded"] = isinstance(other, LazyResponse) and other.is_forwarded
+
+    def close(self) -> None:
+        if self._built:
+            super().close()
+        elif self._answer is not None:
+            _close(self._answer.body)
+
+    def _build(self) -> None:
+        own = self.__dict__
+        if own["_built"]:
+            return
+        own["_built"] = True
+        answer = own["_answer"]
+        if answer is None:
+            super().__init__()
+            return
+        super().__init__(
+            answer.body,
+            status=f"{answer.status} {answer.reason.decode('latin-1')}",
+            headers=Headers(
+                [
+                    (name.decode("latin-1"), value.decode("latin-1"))
+                    for name, value in answer.headers
+                ]
+            ),
+            direct_passthrough=False,
+        )
+        if not any(name.lower() == b"content-type" for name, _ in answer.headers):
+            # werkzeug adds a default that the upstream did not send.
+            self.headers.pop("Content-Type", None)
+        # A handler may replace the body; the upstream's still has to be closed.
+        self.call_on_close(lambda: _close(answer.body))
+
+    def __getattr__(self, name: str) -> t.Any:
+        # Only called when the attribute is missing, which it is before _build.
+        if self.__dict__.get("_built", True):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self._build()
+        return getattr(self, name)
+
+    def __setattr__(self, name: str, value: t.Any) -> None:
+        if not self.__dict__["_built"]:
+            self._build()
+        super().__setattr__(name, value)
+
+
+def _close(body: t.Any) -> None:
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()

@@ -1,0 +1,1 @@
+"""rolo's own server, straight on asyncio protocols."""

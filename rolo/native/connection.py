@@ -1,0 +1,616 @@
+"""An HTTP/1.1 server straight on asyncio protocols: the shortest way to the bridge.
+
+One :class:`Connection` per socket reads heads and hands each request, in order, to a
+handler as an :class:`~rolo.native.http.NativeExchange` (or
+:class:`~rolo.native.websocket.NativeWebSocket`): one task per exchange, none while
+a connection is idle. A :class:`ServerState` holds what all connections of a server share, and the
+one timer that watches every deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import email.utils
+import logging
+import socket
+import sys
+import typing as t
+import urllib.parse
+
+from rolo.bridge.downstream import (
+    HttpDownstream,
+    RequestHead,
+    WebSocketDownstream,
+)
+from rolo.errors import (
+    BadRequest,
+    ClientDisconnected,
+    ContentTooLarge,
+    DownstreamError,
+    HeadTooLarge,
+    RequestTimeout,
+    RoloError,
+    TooManyExchanges,
+    describe,
+)
+from rolo.native.http import NativeExchange, answer_head
+from rolo.native.websocket import ClientHandshake, NativeWebSocket, UpgradeRequired
+from rolo.net.gather import write_pieces
+from rolo.net.read_buffer import read_buffer
+from rolo.wire.http1 import (
+    DEFAULT_LIMITS,
+    Framing,
+    HeadLimits,
+    ParsedRequest,
+    body_decoder,
+    find_head_end,
+    parse_request_head,
+)
+from rolo.wire.proxy_status import proxy_status
+from rolo.wire.target import split_target
+
+LOG = logging.getLogger(__name__)
+
+READ_SIZE = 64 * 1024
+"""Bytes read from a socket at once, at most; asyncio would read four times as much."""
+POURED_READ_SIZE = 112 * 1024
+"""The same while a body is piped, which leaves nothing of what was read before."""
+WEBSOCKET_READ_SIZE = 256 * 1024
+"""The same for websockets: a message of 64 KiB, headers and all, should come at once."""
+
+# TCP states of a peer that has left (include/net/tcp_states.h): CLOSE and CLOSE_WAIT.
+_LEFT_STATES = (7, 8)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NativeSettings:
+    """Bounds of a native server. Times are in seconds; ``None`` is no limit."""
+
+    limits: HeadLimits = DEFAULT_LIMITS
+    max_body: int | None = None
+    """Bytes of a request body; more is refused with 413."""
+    max_connections: int | None = None
+    """Open connections; one more is answered 503 and closed."""
+    head_timeout: float | None = 30.0
+    """From the first byte of a request head (or the connection) to its end."""
+    keep_alive_timeout: float | None = 75.0
+    """Between two requests."""
+    linger_timeout: float = 5.0
+    """For a client to read the last answer, and to close, before it is cut off."""
+    drain_limit: int = 256 * 1024
+    """Bytes of an unread request body swallowed to keep a connection."""
+    buffer: int = 64 * 1024
+    """Bytes held unread, and unsent, each way, before the other side is made to wait."""
+    websocket_max_message: int | None = 100 * 1024 * 1024
+    """Bytes of one message, inflated; a larger one closes with 1009."""
+    websocket_ping_interval: float | None = None
+    """Of silence, after which the client is pinged; ``None`` for never."""
+    websocket_ping_timeout: float = 20.0
+    """From such a ping until something must come, else the client counts as lost."""
+    websocket_close_timeout: float = 10.0
+    """For the client to answer a close frame."""
+    websocket_compression: bool = True
+    """Accept permessage-deflate."""
+    proxy_status: str | None = None
+    """The name under which answers to requests that are refused carry Proxy-Status
+    (RFC 9209); ``None`` leaves it out."""
+    access_log: bool = False
+    """One line per answer through the logger ``rolo.native.connection.access``."""
+
+
+class ExchangeHandler(t.Protocol):
+    """Who is given the exchanges: a :class:`rolo.bridge.bridge.Bridge`."""
+
+    async def handle_http(self, downstream: HttpDownstream) -> None: ...
+
+    async def handle_websocket(self, downstream: WebSocketDownstream) -> None: ...
+
+
+class ServerState:
+    """What the connections of one server share. Made and used on its loop.
+
+    :param handler: gets every exchange
+    :param scheme: ``"https"`` if the transports are TLS ones
+    """
+
+    def __init__(
+        self,
+        handler: ExchangeHandler,
+        settings: NativeSettings | None = None,
+        *,
+        scheme: str = "http",
+    ) -> None:
+        self.handler = handler
+        self.settings = settings or NativeSettings()
+        self.scheme = scheme
+        self.loop = asyncio.get_running_loop()
+        self.connections: set[Connection] = set()
+        self.draining = False
+        # One for all: what is read is copied out before the next read begins. Pages of it
+        # that are never read into cost nothing.
+        self.read_buffer = read_buffer(WEBSOCKET_READ_SIZE)
+        self.request_window = self.read_buffer[:READ_SIZE]
+        self.piped_window = self.read_buffer[:POURED_READ_SIZE]
+        self.access = logging.getLogger(f"{__name__}.access") if self.settings.access_log else None
+        self._empty: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.date = b""
+        self._tick()
+
+    def connection(self) -> Connection:
+        """The protocol factory for ``create_server``."""
+        return Connection(self)
+
+    async def shutdown(self, grace: float | None) -> None:
+        """Let running exchanges finish, close idle connections, then break off the rest.
+
+        The caller has closed the listening sockets before.
+
+        :param grace: seconds for what runs; ``None`` waits for it for ever
+        """
+        self.draining = True
+        for connection in list(self.connections):
+            connection.drain_out()
+        await self._wait_empty(grace)
+        tasks = [c.task for c in self.connections if c.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)
+        for connection in list(self.connections):
+            connection.abort()
+        await self._wait_empty(1.0)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def _wait_empty(self, timeout: float | None) -> None:
+        if not self.connections:
+            return
+        self._empty = self.loop.create_future()
+        await asyncio.wait((self._empty,), timeout=timeout)
+        self._empty = None
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection that is closed."""
+        self.connections.discard(connection)
+        if not self.connections and self._empty is not None and not self._empty.done():
+            self._empty.set_result(None)
+
+    def _tick(self) -> None:
+        """Look at all deadlines. One timer for all: two per request would cost more than
+        the looking, since most requests are over long before it is due."""
+        now = self.loop.time()
+        self.date = email.utils.formatdate(usegmt=True).encode("ascii")
+        for connection in list(self.connections):
+            connection.look(now)
+        settings = self.settings
+        shortest = min(
+            settings.head_timeout or 4.0,
+            settings.keep_alive_timeout or 4.0,
+            settings.linger_timeout,
+            settings.websocket_close_timeout,
+            settings.websocket_ping_interval or 4.0,
+            settings.websocket_ping_timeout,
+        )
+        self._timer = self.loop.call_later(max(0.01, min(1.0, shortest / 4)), self._tick)
+
+
+class Consumer(t.Protocol):
+    """Who gets the bytes of a connection while an exchange is under way."""
+
+    def feed(self, data: bytes) -> None: ...
+
+    def lost(self) -> None:
+        """The client has left."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One socket. Its life: idle, an exchange, idle, ..., lingering or a websocket, closed."""
+
+    def __init__(self, server_state: ServerState) -> None:
+        self.server_state = server_state
+        self.settings = server_state.settings
+        self.transport: asyncio.Transport = None  # type: ignore[assignment]
+        self.task: asyncio.Task[None] | None = None
+        self.deadline: float | None = None
+        """When the client has had time enough, in loop time; ``None`` while we are at it."""
+        self.closed = False
+        self._client: tuple[str, int] | None = None
+        self._server: tuple[str, int | None] | None = None
+        self._buffer: bytes | bytearray = b""
+        self._scanned = 0
+        self._consumer: Consumer | None = None
+        self._reading_paused = False
+        self._writing_paused = False
+        self._drains: list[asyncio.Future[None]] = []
+
+    # --- asyncio's side -----------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = t.cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=self.settings.buffer)
+        peer = transport.get_extra_info("peername")
+        local = transport.get_extra_info("sockname")
+        if isinstance(peer, tuple) and len(peer) >= 2:
+            self._client = (peer[0], peer[1])
+        if isinstance(local, tuple) and len(local) >= 2:
+            self._server = (local[0], local[1])
+        elif isinstance(local, str) and local:
+            self._server = (local, None)
+        server_state = self.server_state
+        server_state.connections.add(self)
+        self.set_deadline(self.settings.head_timeout)
+        limit = self.settings.max_connections
+        if server_state.draining or (limit is not None and len(server_state.connections) > limit):
+            self.refuse(TooManyExchanges("too many connections"))
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        consumer = self._consumer
+        if type(consumer) is NativeWebSocket:
+            return self.server_state.read_buffer
+        if type(consumer) is NativeExchange and consumer.piping:
+            return self.server_state.piped_window
+        return self.server_state.request_window
+
+    def buffer_updated(self, nbytes: int) -> None:
+        consumer = self._consumer
+        if type(consumer) is NativeWebSocket:
+            consumer.feed(self.server_state.read_buffer[:nbytes])
+            return
+        data = bytes(self.server_state.read_buffer[:nbytes])
+        if consumer is not None:
+            consumer.feed(data)
+            return
+        if self._buffer:
+            self._buffer += data
+        else:
+            self._buffer = data
+        self._read_head()
+
+    def eof_received(self) -> bool:
+        # A client that stops sending counts as gone, as for nginx and Go: one that merely
+        # half-closes cannot be told from one that has left.
+        self._lose()
+        self.set_deadline(self.settings.linger_timeout)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self.server_state.remove(self)
+        self._lose()
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        drains, self._drains = self._drains, []
+        for drain in drains:
+            if not drain.done():
+                drain.set_result(None)
+        consumer = self._consumer
+        if type(consumer) is NativeWebSocket:
+            consumer.resumed()
+
+    # --- what exchanges use -------------------------------------------------------------
+
+    def write(self, *data: bytes) -> None:
+        """Send, as far as the connection still lives; see :meth:`drained` for the pace."""
+        if self.closed:
+            return
+        if len(data) == 1:
+            self.transport.write(data[0])
+        else:
+            write_pieces(self.transport, data)
+
+    async def drained(self) -> None:
+        """Wait until the client's side can take more.
+
+        :raises ClientDisconnected: it left
+        """
+        if self._writing_paused and not self.closed:
+            drain = self.server_state.loop.create_future()
+            self._drains.append(drain)
+            try:
+                await drain
+            except asyncio.CancelledError:
+                if drain in self._drains:
+                    self._drains.remove(drain)
+                raise
+        if self.closed:
+            raise ClientDisconnected("the client left")
+
+    def send_promptly(self, promptly: bool) -> None:
+        """Hand each write to the kernel at once, or (the default) let small ones wait for the
+        end of this turn of the loop, together. In a stream of events, of which many connections
+        have one in the same turn, none should wait for the others."""
+        self.transport.set_write_buffer_limits(high=0 if promptly else self.settings.buffer)
+
+    @property
+    def writing_paused(self) -> bool:
+        return self._writing_paused
+
+    @property
+    def unsent(self) -> int:
+        """Bytes written that the kernel has not taken yet."""
+        return 0 if self.closed else self.transport.get_write_buffer_size()
+
+    def pause_reading(self) -> None:
+        if not self._reading_paused and not self.closed:
+            self._reading_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._reading_paused and not self.closed and not self.transport.is_closing():
+            self._reading_paused = False
+            self.transport.resume_reading()
+
+    def keep(self, data: bytes) -> None:
+        """Keep what belongs to the next request; it starts after this one."""
+        self._buffer = self._buffer + data if self._buffer else data
+        if len(self._buffer) > self.settings.buffer:
+            self.pause_reading()
+
+    def next_request(self) -> None:
+        """The exchange is over and the connection can carry another one."""
+        self._consumer = None
+        if self.server_state.draining:
+            self.close()
+            return
+        self.set_deadline(self.settings.keep_alive_timeout)
+        self.resume_reading()
+        if self._buffer:
+            self._read_head()
+
+    def close(self) -> None:
+        """Close once everything written is sent. The client has nothing more to say."""
+        if self._buffer:
+            self.linger()
+            return
+        self._consumer = _Lingering(self, None)
+        self.set_deadline(self.settings.linger_timeout)
+        self.transport.close()
+
+    def linger(self) -> None:
+        """Close so that a client that is still sending can read our answer: a plain close
+        would reset the connection, and the answer with it (RFC 9112 section 9.6)."""
+        self._buffer = b""
+        self._consumer = _Lingering(self, self.settings.drain_limit * 16)
+        self.set_deadline(self.settings.linger_timeout)
+        self.resume_reading()
+        if not self.transport.is_closing() and self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def abort(self, *, reset: bool = True) -> None:
+        """Break the connection off.
+
+        :param reset: throw away what is unsent and reset, so that the client cannot take
+            the end of the connection for the end of the answer
+        """
+        self._buffer = b""
+        if self.closed:
+            return
+        if not reset:
+            self._consumer = _Lingering(self, None)
+            self.set_deadline(self.settings.linger_timeout)
+            self.transport.close()
+            return
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            try:
+                # l_onoff=1, l_linger=0: close() sends a reset.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            except OSError:
+                pass
+        self.transport.abort()
+
+    def refuse(self, error: RoloError, headers: t.Sequence[tuple[bytes, bytes]] = ()) -> None:
+        """Answer what was no proper request, and close."""
+        LOG.info("request refused: %s", describe(error))
+        name = self.settings.proxy_status
+        value = None if name is None else proxy_status(name, error)
+        if value is not None:
+            headers = [*headers, (b"Proxy-Status", value.encode("ascii"))]
+        head, body = answer_head(error.status, self.server_state.date, headers)
+        self.write(head + body)
+        self.linger()
+
+    # --- deadlines ----------------------------------------------------------------------
+
+    def look(self, now: float) -> None:
+        """Called about once a second: end waits that took too long."""
+        if self.deadline is not None and now >= self.deadline:
+            self.deadline = None
+            self._expired()
+        elif isinstance(self._consumer, NativeWebSocket):
+            self._consumer.look(now)
+        elif self._reading_paused and self._has_left():
+            # A transport that does not read does not see its client leave either.
+            self._lose()
+            self.abort()
+
+    def _expired(self) -> None:
+        if isinstance(self._consumer, _Lingering) and not self.transport.is_closing():
+            self.close()
+        elif isinstance(self._consumer, NativeWebSocket):
+            self._consumer.expired()
+        elif self._consumer is not None:
+            self.abort()
+        elif self._buffer:
+            self.refuse(_head_timeout())
+        else:
+            self.close()
+
+    def _has_left(self) -> bool:
+        if sys.platform != "linux":
+            return False
+        sock = self.transport.get_extra_info("socket")
+        try:
+            return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in _LEFT_STATES
+        except (OSError, AttributeError):
+            return False
+
+    def set_deadline(self, seconds: float | None) -> None:
+        """Act (close, answer 408 or abort) unless the state changes within ``seconds``."""
+        self.deadline = None if seconds is None else self.server_state.loop.time() + seconds
+
+    def drain_out(self) -> None:
+        """The server stops: close if idle, else as soon as the exchange is over."""
+        if self._consumer is None:
+            self.close()
+        elif isinstance(self._consumer, NativeWebSocket):
+            self._consumer.going_away()
+
+    def _lose(self) -> None:
+        consumer = self._consumer
+        if consumer is not None:
+            consumer.lost()
+
+    # --- heads --------------------------------------------------------------------------
+
+    def _read_head(self) -> None:
+        buffer = self._buffer
+        end = find_head_end(buffer, self._scanned)
+        if end < 0:
+            self._await_rest_of_head(buffer)
+            return
+        self._buffer = b""
+        self._scanned = 0
+        block, rest = buffer, b""
+        if end < len(buffer):
+            block, rest = buffer[:end], bytes(buffer[end:])
+        try:
+            self._start(parse_request_head(bytes(block), self.settings.limits), rest, end)
+        except UpgradeRequired as e:
+            self.refuse(e, [(b"Sec-WebSocket-Version", b"13"), (b"Upgrade", b"websocket")])
+        except DownstreamError as e:
+            self.refuse(e)
+
+    def _await_rest_of_head(self, buffer: bytes | bytearray) -> None:
+        if len(buffer) > self.settings.limits.max_head:
+            self.refuse(HeadTooLarge("request head too large"))
+        elif buffer[0] < 0x21 and not b"\r\n".startswith(buffer[:2]):
+            self.refuse(BadRequest("not HTTP"))  # most likely TLS on a plain port
+        else:
+            if not self._scanned:
+                self.set_deadline(self.settings.head_timeout)
+            self._scanned = len(buffer)
+            self._buffer = bytearray(buffer) if isinstance(buffer, bytes) else buffer
+
+    def _start(self, parsed: ParsedRequest, rest: bytes, size: int) -> None:
+        head = self._head(parsed, size)
+        length, max_body = parsed.length, self.settings.max_body
+        if length and max_body is not None and length > max_body:
+            raise ContentTooLarge(f"request body of {length} bytes")
+        self.deadline = None
+        upgrade = parsed.upgrade
+        if upgrade is not None and parsed.method == "GET" and b"websocket" in upgrade.split(b", "):
+            self._start_websocket(head, parsed, rest)
+            return
+        framing = parsed.framing
+        decoder = (
+            None
+            if framing is Framing.NONE or length == 0
+            else body_decoder(framing, length, self.settings.limits, side="request")
+        )
+        exchange = NativeExchange(self, head, parsed, decoder)
+        self._consumer = exchange
+        if rest:
+            exchange.feed(rest)
+        self.task = self.server_state.loop.create_task(self._serve(exchange))
+
+    def _head(self, parsed: ParsedRequest, size: int) -> RequestHead:
+        target = parsed.target
+        if target[:1] == b"/" and parsed.method != "CONNECT":
+            raw_path, _, query = target.partition(b"?")
+        else:
+            form = split_target(target, parsed.method)
+            if form.form == "authority":
+                raise _NoTunnel("CONNECT makes no tunnel here")
+            raw_path, query = form.path, form.query or b""
+        plain = raw_path if b"%" not in raw_path else urllib.parse.unquote_to_bytes(raw_path)
+        return RequestHead(
+            parsed.method,
+            target,
+            parsed.headers,
+            parsed.version,
+            self.server_state.scheme,
+            plain.decode("utf-8", "replace"),
+            query,
+            "",
+            self._client,
+            self._server,
+            size=size,
+        )
+
+    async def _serve(self, exchange: NativeExchange) -> None:
+        failed = False
+        try:
+            await self.server_state.handler.handle_http(exchange)
+        except asyncio.CancelledError:
+            exchange.abort()
+            raise
+        except Exception:
+            failed = True
+            LOG.exception("error in exchange %s %r", exchange.head.method, exchange.head.target)
+        finally:
+            self.task = None
+            exchange.over(failed=failed)
+
+    # --- websockets ---------------------------------------------------------------------
+
+    def _start_websocket(self, head: RequestHead, parsed: ParsedRequest, rest: bytes) -> None:
+        handshake = ClientHandshake.read(parsed)
+        websocket = NativeWebSocket(self, head, handshake)
+        self._consumer = websocket
+        if rest:
+            websocket.feed(rest)
+        self.task = self.server_state.loop.create_task(self._serve_websocket(websocket))
+
+    async def _serve_websocket(self, websocket: NativeWebSocket) -> None:
+        failed = False
+        try:
+            await self.server_state.handler.handle_websocket(websocket)
+        except asyncio.CancelledError:
+            websocket.abort()
+            raise
+        except Exception:
+            failed = True
+            LOG.exception("error in websocket %r", websocket.head.target)
+        finally:
+            self.task = None
+            await websocket.over(failed=failed)
+
+
+class _Lingering:
+    """Swallows what a client still sends after the last answer.
+
+    :param bound: bytes after which it is cut off; ``None`` for as long as its time lasts
+    """
+
+    def __init__(self, connection: Connection, bound: int | None) -> None:
+        self._connection = connection
+        self._left = bound
+
+    def feed(self, data: bytes) -> None:
+        if self._left is not None:
+            self._left -= len(data)
+            if self._left < 0:
+                self._connection.abort()
+
+    def lost(self) -> None:
+        pass
+
+
+def _head_timeout() -> RequestTimeout:
+    error = RequestTimeout("no complete request head in time")
+    error.phase = "request head"
+    return error
+
+
+class _NoTunnel(DownstreamError):
+    phase = "request head"
+    status = 501

@@ -1,0 +1,269 @@
+"""One websocket on a connection of the native server: its handshake, then its messages."""
+
+from __future__ import annotations
+
+import base64
+import collections
+import dataclasses
+import hashlib
+import typing as t
+
+from rolo.bridge.downstream import Capabilities, RequestHead
+from rolo.bridge.websocket import is_key
+from rolo.errors import BadRequest, ClientDisconnected, DownstreamError
+from rolo.native.http import CAPABILITIES, REASONS, answer_head
+from rolo.net.websocket import Liveness, WebSocketPeer
+from rolo.websocket.errors import WebSocketProtocolError
+from rolo.wire.fields import RawHeaders
+from rolo.wire.http1 import Framing, ParsedRequest, encode_response_head
+from rolo.wire.permessage_deflate import Deflate, accept_offer
+
+if t.TYPE_CHECKING:
+    from rolo.native.connection import Connection
+
+# RFC 6455 section 1.3
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+# What the handshake itself says; handlers cannot.
+_HANDSHAKE_FIELDS = frozenset(
+    b"connection upgrade sec-websocket-accept sec-websocket-extensions sec-websocket-protocol "
+    b"sec-websocket-version content-length transfer-encoding keep-alive".split()
+)
+_FRAMING_FIELDS = frozenset(b"connection content-length transfer-encoding keep-alive".split())
+
+
+class UpgradeRequired(DownstreamError):
+    """A websocket version we do not speak (RFC 6455 section 4.4)."""
+
+    phase = "websocket handshake"
+    status = 426
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClientHandshake:
+    """What a client's opening handshake asks for (RFC 6455 section 4.2.1)."""
+
+    accept: bytes
+    """The value of Sec-WebSocket-Accept that answers its key."""
+    subprotocols: tuple[str, ...]
+    extensions: str
+
+    @classmethod
+    def read(cls, parsed: ParsedRequest) -> ClientHandshake:
+        """:raises BadRequest: it is broken
+        :raises UpgradeRequired: a version other than 13
+        """
+        found: dict[bytes, list[bytes]] = collections.defaultdict(list)
+        for name, value in parsed.headers:
+            found[name.lower()].append(value)
+        if found[b"sec-websocket-version"] != [b"13"]:
+            raise UpgradeRequired("websocket version other than 13")
+        keys = found[b"sec-websocket-key"]
+        if len(keys) != 1 or not is_key(keys[0]):
+            raise BadRequest("malformed Sec-WebSocket-Key")
+        if parsed.framing is not Framing.NONE:
+            raise BadRequest("websocket handshake with a body")
+        offered = b",".join(found[b"sec-websocket-protocol"]).decode("latin-1").split(",")
+        digest = hashlib.sha1(keys[0] + _GUID, usedforsecurity=False).digest()
+        return cls(
+            base64.b64encode(digest),
+            tuple(part.strip() for part in offered if part.strip()),
+            b",".join(found[b"sec-websocket-extensions"]).decode("latin-1"),
+        )
+
+
+class NativeWebSocket:
+    """A :class:`~rolo.bridge.downstream.WebSocketDownstream` on a native connection."""
+
+    __slots__ = (
+        "_answered",
+        "_connection",
+        "_early",
+        "_end",
+        "_handshake",
+        "_liveness",
+        "_on_gone",
+        "gone",
+        "head",
+        "subprotocols",
+    )
+
+    capabilities: Capabilities = CAPABILITIES
+
+    def __init__(
+        self, connection: Connection, head: RequestHead, handshake: ClientHandshake
+    ) -> None:
+        self.head = head
+        self.subprotocols = list(handshake.subprotocols)
+        self.gone = False
+        self._connection = connection
+        self._handshake: ClientHandshake = handshake
+        self._end: WebSocketPeer | None = None
+        self._liveness: Liveness | None = None
+        self._answered = False
+        self._early = b""
+        self._on_gone: t.Callable[[], None] | None = None
+
+    # --- the handshake --------------------------------------------------------------------
+
+    def watch_gone(self, callback: t.Callable[[], None]) -> None:
+        self._on_gone = callback
+        if self.gone and self._end is None:
+            callback()
+
+    async def accept(self, subprotocol: str | None, headers: RawHeaders) -> None:
+        """:raises ClientDisconnected: the client left before
+        :raises WebSocketProtocolError: the handshake has been answered already
+        """
+        self._check_unanswered()
+        fields = [
+            (b"Upgrade", b"websocket"),
+            (b"Connection", b"Upgrade"),
+            (b"Sec-WebSocket-Accept", self._handshake.accept),
+        ]
+        if subprotocol is not None:
+            fields.append((b"Sec-WebSocket-Protocol", subprotocol.encode("latin-1")))
+        deflate = self._negotiate(fields)
+        fields += [field for field in headers if field[0].lower() not in _HANDSHAKE_FIELDS]
+        connection, settings = self._connection, self._connection.settings
+        connection.write(encode_response_head(101, b"Switching Protocols", fields))
+        self._answered = True
+        self._end = WebSocketPeer(
+            connection,
+            client=False,
+            max_message=settings.websocket_max_message,
+            buffer=settings.buffer,
+            close_timeout=settings.websocket_close_timeout,
+            deflate=deflate,
+        )
+        early, self._early = self._early, b""
+        self._on_gone = None
+        connection.resume_reading()
+        if early:
+            self._end.feed(early)
+        await connection.drained()
+
+    def _negotiate(self, fields: RawHeaders) -> Deflate | None:
+        if not self._connection.settings.websocket_compression:
+            return None
+        accepted = accept_offer(self._handshake.extensions)
+        if accepted is None:
+            return None
+        parameters, value = accepted
+        fields.append((b"Sec-WebSocket-Extensions", value.encode("ascii")))
+        return Deflate(parameters, client=False)
+
+    async def reject(self, status: int, reason: bytes, headers: RawHeaders, body: bytes) -> None:
+        """:raises ClientDisconnected: the client left before
+        :raises WebSocketProtocolError: the handshake has been answered already
+        """
+        self._check_unanswered()
+        fields = [field for field in headers if field[0].lower() not in _FRAMING_FIELDS]
+        if status not in (204, 304):
+            fields.append((b"Content-Length", b"%d" % len(body)))
+        else:
+            body = b""
+        if all(name.lower() != b"date" for name, _ in fields):
+            fields.append((b"Date", self._connection.server_state.date))
+        fields.append((b"Connection", b"close"))
+        head = encode_response_head(status, reason or REASONS.get(status, b""), fields)
+        self._answered = True
+        self._connection.write(head + body)
+        self._connection.linger()
+
+    def _check_unanswered(self) -> None:
+        if self.gone:
+            raise ClientDisconnected("the client left during the handshake")
+        if self._answered:
+            raise WebSocketProtocolError("the handshake has been answered already")
+
+    # --- messages -------------------------------------------------------------------------
+
+    async def receive(self) -> str | bytes:
+        return await self._open().receive()
+
+    async def send(self, message: str | bytes) -> None:
+        await self._open().send(message)
+
+    async def close(self, code: int | None, reason: str) -> None:
+        if self._end is not None:
+            self._end.close_nowait(code, reason)
+        elif not self._answered and not self.gone:
+            await self.reject(403, b"", [], b"")
+
+    @property
+    def end(self) -> WebSocketPeer | None:
+        """The open websocket itself; ``None`` before it is accepted."""
+        return self._end
+
+    def _open(self) -> WebSocketPeer:
+        if self._end is None:
+            raise WebSocketProtocolError("the handshake is not accepted")
+        return self._end
+
+    # --- what the connection tells --------------------------------------------------------
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Take bytes from the connection; of a memoryview nothing is kept."""
+        if self._end is not None:
+            self._end.feed(data)
+            return
+        self._early += data
+        if len(self._early) > self._connection.settings.buffer:
+            self._connection.pause_reading()
+
+    def resumed(self) -> None:
+        """The client takes again what is written."""
+        if self._end is not None:
+            self._end.resumed()
+
+    def lost(self) -> None:
+        """The client has left, with or without a close frame before."""
+        if self.gone:
+            return
+        self.gone = True
+        if self._end is not None:
+            self._end.lost()
+        elif self._on_gone is not None:
+            self._on_gone()
+
+    def going_away(self) -> None:
+        """The server stops."""
+        if self._end is not None:
+            self._end.going_away()
+
+    def look(self, now: float) -> None:
+        """Ping a client that is silent for long, and give up one that does not answer."""
+        interval = self._connection.settings.websocket_ping_interval
+        if interval is None or self._end is None:
+            return
+        if self._liveness is None:
+            timeout = self._connection.settings.websocket_ping_timeout
+            self._liveness = Liveness(self._end, interval, timeout, now)
+        self._liveness.look(now)
+
+    def expired(self) -> None:
+        """The deadline of the connection is over."""
+        if self._end is not None:
+            self._end.expired()
+        else:
+            self._connection.abort()
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        if self._end is not None:
+            self._end.abort()
+        else:
+            self._connection.abort()
+
+    async def over(self, *, failed: bool) -> None:
+        """The handler has returned: leave nothing open."""
+        if self.gone or self._connection.closed:
+            return
+        if not self._answered:
+            status = 500 if failed else 403
+            self._answered = True
+            head, body = answer_head(status, self._connection.server_state.date)
+            self._connection.write(head + body)
+            self._connection.linger()
+        elif self._end is not None:
+            self._end.close_nowait(1011 if failed else 1000, "")

@@ -1,0 +1,335 @@
+"""One end of an open websocket, on the loop: frames on a connection become messages.
+
+Both kinds of connection use it: the native server's to a client, and ours to an origin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import typing as t
+
+from rolo.errors import ClientDisconnected
+from rolo.websocket.errors import WebSocketDisconnectedError, WebSocketProtocolError
+from rolo.wire.close_codes import GOING_AWAY, LOST
+from rolo.wire.permessage_deflate import Deflate
+from rolo.wire.websocket_frames import (
+    Close,
+    FrameReader,
+    Ping,
+    encode_close,
+    encode_message,
+    encode_ping,
+    encode_pong,
+)
+
+
+class Channel(t.Protocol):
+    """The connection below. Every method may be called on one that is lost already."""
+
+    def write(self, *data: bytes) -> None: ...
+
+    @property
+    def writing_paused(self) -> bool:
+        """The other side does not take what was written as fast as it came;
+        :meth:`WebSocketPeer.resumed` is called when it has caught up."""
+
+    async def drained(self) -> None:
+        """Wait until it has caught up.
+
+        :raises ClientDisconnected: the connection is lost
+        """
+
+    @property
+    def unsent(self) -> int:
+        """Bytes written that the kernel has not taken yet."""
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def set_deadline(self, seconds: float | None) -> None:
+        """Call :meth:`WebSocketPeer.expired` in so many seconds."""
+
+    def close(self) -> None:
+        """Close once everything written is sent."""
+
+    def linger(self) -> None:
+        """The same, while the other side may still be sending."""
+
+    def abort(self) -> None:
+        """Drop the connection, unsent bytes and all."""
+
+
+class WebSocketPeer:
+    """An open websocket. The loop's thread only.
+
+    :param client: we are the client of this connection
+    :param max_message: bytes of one message, inflated; a larger one closes with 1009
+    :param buffer: bytes of messages held unread before the other side is made to wait
+    :param close_timeout: seconds for the other side to answer a close frame of ours,
+        counted from when it last took some of what we have to send
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_buffered",
+        "_channel",
+        "_client",
+        "_close_sent",
+        "_close_timeout",
+        "_closed",
+        "_deaf",
+        "_deflate",
+        "_messages",
+        "_owed_pong",
+        "_reader",
+        "_stuck_at",
+        "_waiter",
+        "broken",
+        "heard",
+        "tap",
+    )
+
+    def __init__(
+        self,
+        channel: Channel,
+        *,
+        client: bool,
+        max_message: int | None,
+        buffer: int,
+        close_timeout: float,
+        deflate: Deflate | None = None,
+    ) -> None:
+        self._channel = channel
+        self._client = client
+        self._reader = FrameReader(client=client, max_message=max_message, deflate=deflate)
+        self._deflate = deflate
+        self._buffer = buffer
+        self._close_timeout = close_timeout
+        self._messages: collections.deque[str | bytes] = collections.deque()
+        self._buffered = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._closed: WebSocketDisconnectedError | None = None
+        self._close_sent = False
+        self._deaf = False
+        self._owed_pong: bytes | None = None
+        self._stuck_at = -1
+        self.heard = False
+        """Set whenever bytes come; for whoever watches over this end to reset."""
+        self.tap: t.Callable[[str | bytes], bool] | None = None
+        """Offered each message for which somebody waits in :meth:`receive`, before it is
+        woken; if this returns true it is not. Saves the turn of the loop that waking costs."""
+        self.broken = False
+        """It ended because the other side broke the protocol."""
+
+    @property
+    def closed(self) -> bool:
+        """The other side has closed or is gone."""
+        return self._closed is not None
+
+    # --- messages -------------------------------------------------------------------------
+
+    async def receive(self) -> str | bytes:
+        """Return the next message.
+
+        :raises WebSocketDisconnectedError: closed or lost (1006), all messages read
+        """
+        messages = self._messages
+        while not messages:
+            if self._closed is not None:
+                raise WebSocketDisconnectedError(self._closed.code, self._closed.reason)
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        message = messages.popleft()
+        self._buffered -= len(message)
+        if self._buffered <= self._buffer:
+            self._channel.resume_reading()
+        return message
+
+    @property
+    def ready(self) -> bool:
+        """Whether :meth:`send` would not have to wait."""
+        return self._closed is None and not self._close_sent and not self._channel.writing_paused
+
+    async def send(self, message: str | bytes) -> None:
+        """Send a message; return when the other side can take more.
+
+        :raises WebSocketDisconnectedError: closed or lost
+        :raises WebSocketProtocolError: closed from our side
+        """
+        self.send_nowait(message)
+        if self._channel.writing_paused:
+            try:
+                await self._channel.drained()
+            except ClientDisconnected:
+                raise WebSocketDisconnectedError(LOST, "") from None
+
+    def send_nowait(self, message: str | bytes) -> None:
+        """As :meth:`send`, without waiting."""
+        if self._closed is not None:
+            raise WebSocketDisconnectedError(self._closed.code, self._closed.reason)
+        if self._close_sent:
+            raise WebSocketProtocolError("the websocket is closed from our side")
+        self._channel.write(*encode_message(message, client=self._client, deflate=self._deflate))
+
+    def ping(self) -> bool:
+        """Send an empty ping; False if it makes no sense now: the websocket is closing, or
+        the other side does not even take messages, which is no sign of death."""
+        if not self.ready:
+            return False
+        self._channel.write(encode_ping(b"", client=self._client))
+        return True
+
+    async def close(self, code: int | None, reason: str) -> None:
+        """Send a close frame (``None``: without a code), unless one was sent or received.
+        The other side gets a while to answer; what it still sends is discarded."""
+        self.close_nowait(code, reason)
+
+    def close_nowait(self, code: int | None, reason: str) -> None:
+        """As :meth:`close`; there is nothing to wait for."""
+        if self._close_sent or self._closed is not None:
+            return
+        self._send_close(code, reason)
+        self._channel.set_deadline(self._close_timeout)
+        # The answer has to be read, even if messages are not.
+        self._channel.resume_reading()
+
+    def _send_close(self, code: int | None, reason: str) -> None:
+        self._close_sent = True
+        self._channel.write(encode_close(code, reason, client=self._client))
+
+    # --- frames coming in -----------------------------------------------------------------
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Take bytes from the connection; of a memoryview nothing is kept."""
+        self.heard = True
+        if self._deaf:
+            return
+        for event in self._reader.feed(data):
+            kind = type(event)
+            if kind is str or kind is bytes:
+                if not self._close_sent:
+                    self._deliver(t.cast("str | bytes", event))
+            elif kind is Ping:
+                self._answer_ping(t.cast(Ping, event).payload)
+            elif kind is Close:
+                self._take_close(t.cast(Close, event))
+        if self._reader.failure is not None:
+            self.fail(self._reader.failure.code, self._reader.failure.reason)
+        if self._buffered > self._buffer:
+            self._channel.pause_reading()
+
+    def _deliver(self, message: str | bytes) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done() and self.tap is not None and self.tap(message):
+            return
+        self._messages.append(message)
+        self._buffered += len(message)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _answer_ping(self, payload: bytes) -> None:
+        if self._close_sent:
+            return
+        if self._channel.writing_paused:
+            # RFC 6455 section 5.5.3: the last ping is answer enough. More than one pong for
+            # somebody who does not read would be memory that he decides about.
+            self._owed_pong = payload
+        else:
+            self._channel.write(encode_pong(payload, client=self._client))
+
+    def resumed(self) -> None:
+        """The other side takes again what is written."""
+        owed, self._owed_pong = self._owed_pong, None
+        if owed is not None:
+            self._answer_ping(owed)
+
+    def _take_close(self, close: Close) -> None:
+        if not self._close_sent:
+            # RFC 6455 section 5.5.1: answer with the same code.
+            self._send_close(close.code, close.reason)
+        self._deaf = True
+        self._end(close.code, close.reason)
+        if self._client:
+            # RFC 6455 section 7.1.1: the server closes the connection first.
+            self._channel.set_deadline(self._close_timeout)
+        else:
+            self._channel.close()
+
+    def fail(self, code: int, reason: str) -> None:
+        """Fail the connection (RFC 6455 section 7.1.7): close without waiting for an answer."""
+        if not self._close_sent:
+            self._send_close(code, reason)
+        self.broken = self._deaf = True
+        self._end(code, reason)
+        self._channel.linger()
+
+    def _end(self, code: int, reason: str) -> None:
+        if self._closed is None:
+            self._closed = WebSocketDisconnectedError(code, reason)
+        self._owed_pong = None
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    # --- the end --------------------------------------------------------------------------
+
+    def lost(self) -> None:
+        """The connection has ended, with or without a close frame before."""
+        self._deaf = True
+        self._end(LOST, "")
+
+    def going_away(self) -> None:
+        """We stop: close with 1001, and let whoever receives know."""
+        if self._closed is None:
+            if not self._close_sent:
+                self._send_close(GOING_AWAY, "")
+            self._end(GOING_AWAY, "")
+            self._channel.set_deadline(self._close_timeout)
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        self._end(LOST, "")
+        self._channel.abort()
+
+    def expired(self) -> None:
+        """The deadline is over: drop the connection, unless it still takes what we send."""
+        unsent = self._channel.unsent
+        if unsent and unsent != self._stuck_at:
+            self._stuck_at = unsent
+            self._channel.set_deadline(self._close_timeout)
+        else:
+            self.abort()
+
+
+class Liveness:
+    """Keeps one end alive, and knows whether it is: to be looked at every now and then.
+
+    :param interval: seconds of silence after which a ping is sent
+    :param timeout: seconds from a ping until something must come, else the end is dropped
+    """
+
+    __slots__ = ("_end", "_heard_at", "_interval", "_pinged_at", "_timeout")
+
+    def __init__(self, end: WebSocketPeer, interval: float, timeout: float, now: float) -> None:
+        self._end = end
+        self._interval = interval
+        self._timeout = timeout
+        self._heard_at = now
+        self._pinged_at: float | None = None
+
+    def look(self, now: float) -> None:
+        end = self._end
+        if end.heard:
+            end.heard = False
+            self._heard_at = now
+            self._pinged_at = None
+        elif self._pinged_at is not None:
+            if now - self._pinged_at >= self._timeout:
+                end.abort()
+        elif now - self._heard_at >= self._interval and end.ping():
+            self._pinged_at = now

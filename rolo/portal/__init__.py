@@ -1,0 +1,1 @@
+"""How sync code and the event loop wait for each other. No HTTP."""

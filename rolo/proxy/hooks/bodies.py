@@ -1,0 +1,372 @@
+"""Bodies on their way through hooks: transformed, counted, and closed once."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import itertools
+import typing as t
+
+from rolo.net.body_stream import SeenSink, Sink, pipe_pulled, pipe_read
+from rolo.portal.hook_runner import HookRunner
+from rolo.portal.portal import Portal
+from rolo.portal.thread_reader import ThreadReader
+from rolo.proxy.hooks.transform import Pieces, Stage
+from rolo.upstream.request import AsyncBody, UpstreamRequest
+from rolo.wire.content_codings import decode, encode
+from rolo.wire.fields import RawHeaders
+
+See = t.Callable[[bytes], t.Any]
+
+_READ = 64 * 1024
+_EAGER = 128 * 1024
+"""Bytes of a transformed body that is sent in one step with its head."""
+
+
+def pipeline(pieces: Pieces, codings: t.Sequence[str], stages: t.Sequence[Stage]) -> Chain:
+    """Return ``pieces`` decoded, passed through ``stages`` in order, and encoded again.
+
+    :raises UnknownCoding: they cannot be decoded
+    """
+    steps: list[t.Iterator[bytes]] = []
+    current: Pieces = pieces
+    if codings:
+        current = decode(pieces, codings)
+        steps.append(current)
+    for stage in stages:
+        current = stage(current)
+        steps.append(current)
+    if codings:
+        current = encode(current, codings)
+        steps.append(current)
+    return Chain(iter(current), steps)
+
+
+class Chain:
+    """An iterator through several generators, which closes all of them."""
+
+    __slots__ = ("_current", "_steps")
+
+    def __init__(self, current: t.Iterator[bytes], steps: list[t.Iterator[bytes]]) -> None:
+        self._current = current
+        self._steps = steps
+
+    def __iter__(self) -> t.Iterator[bytes]:
+        return self._current
+
+    def take_whole(self) -> bytes | None:
+        """Return all of it if that is little, else ``None``; nothing is lost then."""
+        taken, size = [], 0
+        for piece in self._current:
+            taken.append(piece)
+            size += len(piece)
+            if size > _EAGER:
+                self._current = itertools.chain(taken, self._current)
+                return None
+        return b"".join(taken)
+
+    def close(self) -> None:
+        # From the reader's end, as if it had been one generator.
+        for step in reversed(self._steps):
+            close = getattr(step, "close", None)
+            if close is not None:
+                close()
+
+
+class Watcher(t.Protocol):
+    """Told how a body fares."""
+
+    def body_ended(self) -> None:
+        """All of it was read."""
+
+    def body_failed(self, error: BaseException) -> None:
+        """It broke off."""
+
+    def body_closed(self, sent: int) -> None:
+        """It is closed, after so many bytes; called once, last."""
+
+
+class TrackedBody:
+    """A response body that passes untouched, with its bytes counted.
+
+    The loop pulls it as it would have pulled the body inside, a
+    :class:`~rolo.upstream.forwarded_body.ForwardedBody`.
+    """
+
+    def __init__(self, body: t.Any, watcher: Watcher) -> None:
+        self._body = body
+        self._watcher = watcher
+        self._sent = 0
+        self._closed = False
+
+    def __aiter__(self) -> TrackedBody:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            piece: bytes = await anext(self._body.__aiter__())
+        except StopAsyncIteration:
+            self._watcher.body_ended()
+            raise
+        except Exception as exc:
+            self._watcher.body_failed(exc)
+            raise
+        self._passed(piece)
+        return piece
+
+    async def pipe(self, sink: Sink) -> None:
+        """As :meth:`UpstreamBody.pipe`."""
+        try:
+            await pipe_pulled(self._body, SeenSink(sink, self._passed))
+        except Exception as exc:
+            self._watcher.body_failed(exc)
+            raise
+        self._watcher.body_ended()
+
+    def _passed(self, piece: bytes) -> None:
+        self._sent += len(piece)
+
+    def __iter__(self) -> t.Iterator[bytes]:
+        try:
+            for piece in self._body:
+                self._passed(piece)
+                yield piece
+        except Exception as exc:
+            self._watcher.body_failed(exc)
+            raise
+        self._watcher.body_ended()
+
+    def read_whole_nowait(self) -> bytes | None:
+        """Return the whole body if it is here already, else ``None``."""
+        read = getattr(self._body, "read_whole_nowait", None)
+        whole: bytes | None = read() if read is not None else None
+        if whole is not None:
+            self._passed(whole)
+            self._watcher.body_ended()
+        return whole
+
+    @property
+    def trailers(self) -> RawHeaders:
+        """The trailer fields; empty before the end of the body."""
+        return getattr(self._body, "trailers", [])
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            _close(self._body)
+        finally:
+            self._watcher.body_closed(self._sent)
+
+
+class Unwatched:
+    """A watcher that nobody needs."""
+
+    def body_ended(self) -> None: ...
+
+    def body_failed(self, error: BaseException) -> None: ...
+
+    def body_closed(self, sent: int) -> None: ...
+
+
+class TappedBody(TrackedBody):
+    """A response body that passes untouched, and is shown to ``see`` as it passes."""
+
+    def __init__(self, body: t.Any, see: See) -> None:
+        super().__init__(body, Unwatched())
+        self._see = see
+
+    def _passed(self, piece: bytes) -> None:
+        if piece:
+            self._see(piece)
+
+
+class PulledTap:
+    """The same for a body that only sync code may iterate."""
+
+    def __init__(self, body: t.Any, see: See) -> None:
+        self._body = body
+        self._see = see
+
+    def __iter__(self) -> t.Iterator[bytes]:
+        return seen(self._body, self._see)
+
+    @property
+    def trailers(self) -> RawHeaders:
+        return getattr(self._body, "trailers", [])
+
+    def close(self) -> None:
+        _close(self._body)
+
+
+def tapped(body: t.Any, see: See) -> t.Any:
+    """Return ``body`` as it is, shown to ``see`` as it passes."""
+    return TappedBody(body, see) if hasattr(body, "__aiter__") else PulledTap(body, see)
+
+
+class TransformedBody:
+    """A response body that sync code makes of another.
+
+    :param pieces: what is sent
+    :param source: the body it is made of, closed with this one
+    :param edit_trailers: given the trailer fields of ``source`` when it has ended; returns
+        those to send
+    """
+
+    def __init__(
+        self,
+        pieces: Pieces,
+        source: t.Any,
+        watcher: Watcher,
+        edit_trailers: t.Callable[[RawHeaders], RawHeaders] | None = None,
+    ) -> None:
+        self._pieces = pieces
+        self._source = source
+        self._watcher = watcher
+        self._edit_trailers = edit_trailers
+        self._sent = 0
+        self._closed = False
+        self.trailers: RawHeaders = []
+        """The trailer fields; empty before the end of the body."""
+
+    def __iter__(self) -> t.Iterator[bytes]:
+        try:
+            for piece in self._pieces:
+                if piece:
+                    self._sent += len(piece)
+                    yield piece
+            trailers = getattr(self._source, "trailers", [])
+            self.trailers = self._edit_trailers(trailers) if self._edit_trailers else trailers
+        except Exception as exc:
+            self._watcher.body_failed(exc)
+            raise
+        self._watcher.body_ended()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            _close(self._pieces)
+            _close(self._source)
+        finally:
+            self._watcher.body_closed(self._sent)
+
+
+def upload_pieces(body: t.Any, portal: Portal | None) -> t.Iterator[bytes]:
+    """Return the pieces of a request body that is not here yet; without a portal it is a
+    file-like object or an iterable (see :class:`~rolo.upstream.blocking_transport.SyncTransport`)."""
+    if portal is not None:
+        return UploadPieces(body, portal)
+    read = getattr(body, "read1", None) or getattr(body, "read", None)
+    return iter(body) if read is None else iter(lambda: t.cast(bytes, read(_READ)), b"")
+
+
+def seen(pieces: Pieces, see: See) -> t.Iterator[bytes]:
+    """Yield ``pieces``, each shown to ``see`` first."""
+    for piece in pieces:
+        see(piece)
+        yield piece
+
+
+class TappedUpload:
+    """A request body that passes untouched, and is shown to ``see`` as it passes."""
+
+    def __init__(self, body: AsyncBody, see: See) -> None:
+        self._body = body
+        self._see = see
+
+    async def receive_body(self) -> bytes:
+        piece = await self._body.receive_body()
+        self._see(piece)
+        return piece
+
+    async def pipe(self, sink: Sink) -> None:
+        """Hand all of it to ``sink`` as it comes."""
+        await pipe_read(self._body, SeenSink(sink, self._see))
+        self._see(b"")
+
+
+def tap_upload(outgoing: UpstreamRequest, see: See, portal: Portal | None) -> None:
+    """Show the body of ``outgoing`` to ``see``, now or as it passes."""
+    body = outgoing.body
+    if isinstance(body, bytes):
+        see(body)
+    elif body is not None and portal is not None:
+        outgoing.body = TappedUpload(body, see)
+    elif body is not None:
+        # Without a loop the client takes an iterable.
+        outgoing.body = t.cast(AsyncBody, seen(upload_pieces(body, None), see))
+
+
+class UploadPieces:
+    """The pieces of a request body for sync code, which waits for each: in a greenlet through
+    the portal, on a thread for what the loop pipes ahead."""
+
+    def __init__(self, body: AsyncBody, portal: Portal) -> None:
+        self._body = body
+        self.portal = portal
+        self._thread_reader: ThreadReader | None = None  # of a thread that iterates this
+        self._waiting: asyncio.Task[t.Any] | None = None
+
+    def __iter__(self) -> t.Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self.portal.on_loop:
+            piece = self.portal.call(self._receive())
+        else:
+            if self._thread_reader is None:
+                self._thread_reader = ThreadReader(
+                    functools.partial(pipe_read, self._body), self.portal
+                )
+            piece = self._thread_reader.take()
+        if not piece:
+            raise StopIteration
+        return piece
+
+    async def _receive(self) -> bytes:
+        self._waiting = asyncio.current_task()
+        try:
+            return await self._body.receive_body()
+        finally:
+            self._waiting = None
+
+    def cancel(self) -> None:
+        """Let go whoever waits for a piece; nobody wants the rest. The loop's thread only."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+        if self._thread_reader is not None:
+            self._thread_reader.cancel()
+
+
+class TransformedUpload:
+    """A request body that sync code makes of another.
+
+    :param source: where ``pieces`` come from in the end
+    """
+
+    def __init__(self, pieces: Pieces, source: UploadPieces) -> None:
+        self._iterator = iter(pieces)
+        self._source = source
+
+    async def receive_body(self) -> bytes:
+        portal = self._source.portal
+        try:
+            return await HookRunner.of(portal).run(portal, self._next)
+        except BaseException:
+            # A hook has failed, or the answer came early and does not want the rest: a
+            # thread may wait for it, or the loop pipe it for nobody.
+            self._source.cancel()
+            raise
+
+    def _next(self) -> bytes:
+        # An empty piece would be taken for the end.
+        return next((piece for piece in self._iterator if piece), b"")
+
+
+def _close(body: t.Any) -> None:
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()

@@ -1,0 +1,219 @@
+"""One exchange through a proxy, as its hooks and the handlers of its chain share it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+import typing as t
+from time import perf_counter
+
+from rolo.gateway.chain import RequestContext, context_of
+from rolo.portal.hook_runner import HookRunner
+from rolo.portal.portal import Portal
+from rolo.proxy.hooks.editable import OutboundRequest, ProxiedResponse
+from rolo.proxy.hooks.transform import name_of
+from rolo.proxy.hooks.websocket_handle import RelayedWebSocket
+from rolo.request import Request, get_raw_path
+from rolo.upstream.request import UpstreamRequest
+from rolo.websocket.request import WebSocketRequest
+from rolo.wire.target import Upstream, parse_upstream, split_target
+
+if t.TYPE_CHECKING:
+    from rolo.upstream.relay import Closed
+
+LOG = logging.getLogger(__name__)
+
+Outcome = t.Literal["", "complete", "answered", "refused", "aborted", "unread", "client gone"]
+
+_OF_ONE_EXCHANGE = (
+    "response",
+    "websocket",
+    "closed",
+    "error",
+    "outcome",
+    "phase",
+    "bytes_received",
+    "bytes_sent",
+    "seconds",
+    "_head_came",
+    "_outbound",
+    "outgoing",
+)
+_PATH_PHASES = ("on_request", "on_connect_failed")
+
+
+class ProxyContext(RequestContext):
+    """What all hooks of one exchange are given first.
+
+    It is the context of the handler chain: the very object if the gateway was made with
+    ``context_class=ProxyContext``, otherwise one with the same attributes, so that what a
+    handler sets on its context hooks read, and the other way round. Set any attribute.
+    """
+
+    request: t.Any  # Request | WebSocketRequest: one of the two, as every hook knows
+    """The request as it came in (read it; edits show up in ``outbound`` only when made
+    before or in ``on_request``)."""
+    response: ProxiedResponse | None = None
+    """The upstream's answer; ``None`` before ``on_response``, and where a hook answered."""
+    websocket: RelayedWebSocket | None = None
+    """The relayed websocket; ``None`` before ``on_accepted``, and in HTTP."""
+    closed: Closed | None = None
+    """How a relayed websocket ended."""
+    error: BaseException | None = None
+    """What went wrong, ``None`` if nothing did."""
+    outgoing: UpstreamRequest | None = None
+    """What :attr:`outbound` shows."""
+    outcome: Outcome = ""
+    """How it ended, empty before: ``complete``; ``answered`` by a hook; ``refused``, with
+    an error before the answer's head; ``aborted`` after it; ``unread``, because the answer
+    was replaced by a later handler; ``client gone``."""
+    phase: str = ""
+    """The phase that runs, or ran last."""
+    bytes_received: int = 0
+    """Of the request's body, as forwarded so far."""
+    bytes_sent: int = 0
+    """Of the answer's body; known in ``on_finished``."""
+    seconds: float = 0.0
+    """From the start to the end; known in ``on_finished``."""
+
+    chosen: tuple[Upstream, str | None]
+    """:attr:`upstream`, and :attr:`path` if one was chosen: ``None`` forwards what came,
+    byte for byte."""
+    _portal: Portal | None = None
+    _clock: float | None = None
+    _head_came: float | None = None
+    _outbound: OutboundRequest | None = None
+
+    @classmethod
+    def begin(
+        cls,
+        request: Request | WebSocketRequest,
+        upstream: Upstream,
+        path: str | None,
+        portal: Portal | None,
+    ) -> ProxyContext:
+        """Start an exchange for ``request``. Returns the context of the chain that handles
+        it, if that is a :class:`ProxyContext`, else one that shares the attributes of the
+        chain's, or a new one. What an exchange before this has left there is forgotten."""
+        chain = context_of(request)
+        if isinstance(chain, ProxyContext):
+            context = chain
+        else:
+            context = cls.__new__(cls)
+            if chain is not None:
+                context.__dict__ = chain.__dict__
+        if context._clock is not None:
+            context._forget()
+        context.request = request
+        context.chosen = upstream, path
+        context._portal = portal
+        context._clock = perf_counter()
+        return context
+
+    def _forget(self) -> None:
+        own = self.__dict__
+        for name in _OF_ONE_EXCHANGE:
+            own.pop(name, None)
+
+    @property
+    def outbound(self) -> OutboundRequest | None:
+        """What goes out; ``None`` before ``on_outgoing``, and for websockets."""
+        outgoing, outbound = self.outgoing, self._outbound
+        if outgoing is not None and (outbound is None or outbound.outgoing is not outgoing):
+            outbound = self._outbound = OutboundRequest(outgoing, self._portal)
+        return outbound
+
+    def comes_back(self) -> None:
+        """Note that the head of the upstream's answer is here."""
+        self._head_came = perf_counter()
+
+    @property
+    def seconds_to_head(self) -> float | None:
+        """From the start to the head of the upstream's answer, ``None`` without one."""
+        if self._head_came is None or self._clock is None:
+            return None
+        return self._head_came - self._clock
+
+    @property
+    def upstream(self) -> Upstream:
+        """Where the request goes; set it to a URL in ``on_request`` or
+        ``on_connect_failed``.
+
+        :raises RuntimeError: set in another phase, when it is settled
+        :raises ValueError: set to something that is not a URL to forward to
+        """
+        return self.chosen[0]
+
+    @upstream.setter
+    def upstream(self, url: str | Upstream) -> None:
+        self._settle("upstream")
+        upstream = parse_upstream(url) if isinstance(url, str) else url
+        self.chosen = upstream, self.chosen[1]
+
+    @property
+    def path(self) -> str:
+        """The path to ask the upstream for, percent-encoded, below its base URL; the query
+        is not part of it. Set it where ``upstream`` may be set."""
+        chosen = self.chosen[1]
+        if chosen is not None:
+            return chosen
+        head = getattr(self.request, "head", None)
+        if head is None:
+            return get_raw_path(self.request)
+        return split_target(head.target, head.method).path.decode("latin-1")
+
+    @path.setter
+    def path(self, path: str) -> None:
+        self._settle("path")
+        self.chosen = self.chosen[0], path
+
+    @property
+    def portal(self) -> Portal | None:
+        """How to wait for the event loop; ``None`` where there is none."""
+        return self._portal
+
+    @property
+    def client_gone(self) -> bool:
+        """True once the client is known to have left."""
+        return self._portal is not None and self._portal.gone
+
+    def sleep(self, seconds: float) -> None:
+        """Wait without holding up the event loop, in hooks that may wait (all but
+        ``on_finished``).
+
+        :raises ClientDisconnected: the client left meanwhile
+        """
+        portal = self._portal
+        if portal is None:
+            time.sleep(seconds)
+        else:
+            portal.call(asyncio.sleep(seconds))
+
+    def start_aside(self, function: t.Callable[[], t.Any]) -> None:
+        """Run ``function`` beside the exchange, which does not wait for it, nor end it: in
+        ``loop`` mode in a greenlet, else on a thread. It may wait through rolo's own calls;
+        what it raises is logged."""
+        portal = self._portal
+        if portal is None:
+            threading.Thread(target=_logged, args=(function,), name="rolo-aside").start()
+            return
+        # One of its own: it goes on when this exchange's client has left.
+        own = Portal(portal.loop_scope)
+        portal.post(lambda: HookRunner.of(portal).start(own, _logged, function))
+
+    def elapsed(self) -> float:
+        """Return the seconds since the exchange began."""
+        return 0.0 if self._clock is None else perf_counter() - self._clock
+
+    def _settle(self, what: str) -> None:
+        if self.phase not in _PATH_PHASES:
+            raise RuntimeError(f"the {what} is settled before {self.phase or 'the exchange'}")
+
+
+def _logged(function: t.Callable[[], t.Any]) -> None:
+    try:
+        function()
+    except Exception:
+        LOG.exception("%s failed beside an exchange", name_of(function))

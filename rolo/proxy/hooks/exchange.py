@@ -1,0 +1,258 @@
+"""One proxied exchange through its hooks, in wire order."""
+
+from __future__ import annotations
+
+import typing as t
+import weakref
+
+from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
+from rolo.errors import ClientDisconnected
+from rolo.portal.hook_runner import HookRunner
+from rolo.portal.portal import Portal
+from rolo.proxy.hooks.bodies import (
+    TrackedBody,
+    TransformedBody,
+    pipeline,
+    tap_upload,
+)
+from rolo.proxy.hooks.context import ProxyContext
+from rolo.proxy.hooks.editable import OutboundRequest, ProxiedResponse, WholeBody
+from rolo.proxy.hooks.hook_run import HookedRun
+from rolo.proxy.hooks.hooks import Interim
+from rolo.proxy.hooks.phases import Hook
+from rolo.proxy.hooks.transform import Stage, call, chunk_stage, event_stage
+from rolo.request import Request
+from rolo.response import Response
+from rolo.upstream.request import OnInterim, UpstreamRequest
+from rolo.wire.fields import HeaderFields, RawHeaders
+
+HookInterim = t.Callable[[OnInterim | None], OnInterim | None]
+
+
+class Forwarder(t.Protocol):
+    """What builds and sends requests: the proxy below the hooks."""
+
+    def build(self, context: ProxyContext) -> UpstreamRequest:
+        """Return what goes to ``context.upstream`` for ``context.request``."""
+
+    def send(
+        self,
+        outgoing: UpstreamRequest,
+        request: Request,
+        portal: Portal | None,
+        hooked: HookInterim | None,
+    ) -> UpstreamAnswer:
+        """Send it for ``request``, and return the answer once its head is here.
+
+        :param hooked: makes of what passes 1xx answers on to the client (``None`` if
+            nothing can) what asks the hooks first; ``None`` if there are none
+        """
+
+
+class HookedExchange(HookedRun[Forwarder]):
+    """Takes one HTTP request through hooks, to the upstream and back.
+
+    It is also the watcher of the answer's body, whose end is the end of the exchange.
+    """
+
+    _whole = False
+
+    def _answer(self) -> Response:
+        context, phases = self._context, self._phases
+        if phases.on_request:
+            answered = self._ask("on_request")
+            if answered is not None:
+                return self._answered(answered)
+        answer = self._connect(self._send) if phases.on_connect_failed else self._send()
+        if not isinstance(answer, UpstreamAnswer):
+            return self._answered(answer)
+        context.comes_back()
+        response = context.response = ProxiedResponse(answer, context.request.method)
+        try:
+            answered = self._ask("on_response", response) if phases.on_response else None
+            if answered is None:
+                return LazyResponse(self._forwarded(response))
+        except BaseException:
+            _close(response.body)
+            raise
+        _close(response.body)
+        return self._answered(answered)
+
+    # --- the way out
+
+    def _send(self) -> UpstreamAnswer | Response:
+        """Build the request that goes out, and send it."""
+        context, phases = self._context, self._phases
+        outgoing = context.outgoing = self._forwarder.build(context)
+        if phases.prepare_request:
+            answered = self._prepare(outgoing)
+            if answered is not None:
+                return answered
+        hooked = self._hooked_interim if phases.on_interim else None
+        return self._forwarder.send(outgoing, context.request, self._portal, hooked)
+
+    def _prepare(self, outgoing: UpstreamRequest) -> Response | None:
+        phases = self._phases
+        if phases.edit_request:
+            outbound = self._context.outbound
+            assert outbound is not None
+            answered = self._edit(outbound)
+            if answered is not None:
+                return answered
+        if phases["on_finished"] and outgoing.body is not None:
+            tap_upload(outgoing, _counting(self._context), self._portal)
+        return None
+
+    def _edit(self, outbound: OutboundRequest) -> Response | None:
+        if self._phases.see_body:
+            # Ask only for what can be transformed.
+            outbound.accept_known_codings()
+            outbound.refuse_ranges()
+        answered = self._ask("on_outgoing", outbound)
+        if answered is None:
+            for hook in self._phases["on_request_chunk"]:
+                outbound.transform_with(self._chunk_stage(hook))
+            outbound.apply()
+        return answered
+
+    def _hooked_interim(self, relay: OnInterim | None) -> OnInterim | None:
+        portal = self._portal
+        if portal is None:
+            return relay
+
+        async def hooked(status: int, headers: RawHeaders) -> None:
+            interim = Interim(status, HeaderFields(list(headers)))
+            runner = HookRunner.of(portal)
+            if await runner.run(portal, self._pass_interim, interim) and relay is not None:
+                await relay(interim.status, interim.headers.pairs)
+
+        return hooked
+
+    def _pass_interim(self, interim: Interim) -> bool:
+        return all(
+            call(hook.label, hook.call, self._context, interim) is not False
+            for hook in self._phases["on_interim"]
+        )
+
+    # --- the way back
+
+    def _forwarded(self, response: ProxiedResponse) -> UpstreamAnswer:
+        """Return the answer as the hooks have left it."""
+        phases, body = self._phases, response.body
+        if phases.see_body or response.stages or response.plain is not None:
+            body = self._rewritten(response)
+        if phases.watch_body:
+            self._whole = not response.has_body
+            body = self._tracked(body)
+        return response.answer(body)
+
+    def _rewritten(self, response: ProxiedResponse) -> t.Any:
+        """Return the body of an answer through all stages; its head is made right."""
+        stages = [*response.stages, *self._body_stages(response)]
+        if response.plain is None and not stages:
+            return response.body
+        response.fix_head()
+        if not response.has_body:
+            return response.body
+        body, whole = self._transformed(response, stages)
+        if whole is None:
+            return body
+        response.headers["Content-Length"] = str(len(whole))
+        return WholeBody(whole, response.body)
+
+    def _body_stages(self, response: ProxiedResponse) -> list[Stage]:
+        if response.status == 206:
+            # Only an origin that was not asked for a part sends one here.
+            return []
+        stages = [self._chunk_stage(hook) for hook in self._phases["on_response_chunk"]]
+        if response.is_event_stream:
+            stages += [
+                event_stage(self._bound(hook, "on_event"), hook.label)
+                for hook in self._phases["on_event"]
+            ]
+        return stages
+
+    def _transformed(
+        self, response: ProxiedResponse, stages: list[Stage]
+    ) -> tuple[t.Any, bytes | None]:
+        """Return the new body, and all of it if it is here already."""
+        if response.plain is not None:
+            return None, response.encoded(stages)
+        read = getattr(response.body, "read_whole_nowait", None)
+        here = read() if read is not None else None
+        source = response.body if here is None else [here]
+        pieces = pipeline(source, response.codings, stages)
+        if here is not None and response.prompt and not self._must_stream(response):
+            whole = pieces.take_whole()
+            if whole is not None:
+                return None, whole
+        return TransformedBody(pieces, response.body, self, self._edit_trailers), None
+
+    def _must_stream(self, response: ProxiedResponse) -> bool:
+        """Whether even a body that is here cannot be one step with its head: events may be
+        delayed, and trailers need chunks."""
+        has_trailers = bool(getattr(response.body, "trailers", None))
+        return response.is_event_stream or has_trailers or bool(self._phases["on_trailers"])
+
+    def _tracked(self, body: t.Any) -> t.Any:
+        """Return ``body``, watched to its end."""
+        if isinstance(body, TransformedBody):
+            return body
+        if self._phases["on_trailers"] or not hasattr(body, "__aiter__"):
+            return TransformedBody(body, body, self, self._edit_trailers)
+        return TrackedBody(body, self)
+
+    def _edit_trailers(self, trailers: RawHeaders) -> RawHeaders:
+        fields = HeaderFields(list(trailers))
+        for hook in self._phases["on_trailers"]:
+            self._context.phase = "on_trailers"
+            call(hook.label, hook.call, self._context, fields)
+        return fields.pairs
+
+    def _chunk_stage(self, hook: Hook) -> Stage:
+        return chunk_stage(self._bound(hook, hook.label.partition(" ")[0]), hook.label)
+
+    def _bound(self, hook: Hook, phase: str) -> t.Callable[[t.Any], t.Any]:
+        context, function = self._context, hook.call
+
+        def bound(item: t.Any) -> t.Any:
+            context.phase = phase
+            return function(context, item)
+
+        return bound
+
+    # --- the end
+
+    def body_ended(self) -> None:
+        self._whole = True
+
+    def body_failed(self, error: BaseException) -> None:
+        self._context.error = error
+
+    def body_closed(self, sent: int) -> None:
+        self._context.bytes_sent = sent
+        error = self._context.error
+        if self._whole:
+            self._finish("complete", None)
+        elif isinstance(error, ClientDisconnected) or self._context.client_gone:
+            self._finish("client gone", error)
+        else:
+            self._finish("unread" if error is None else "aborted", error)
+
+
+def _counting(context: ProxyContext) -> t.Callable[[bytes], None]:
+    """Return what counts the pieces of a request body, which its context leads to."""
+    reference = weakref.ref(context)
+
+    def received(piece: bytes) -> None:
+        context = reference()
+        if context is not None:
+            context.bytes_received += len(piece)
+
+    return received
+
+
+def _close(body: t.Any) -> None:
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()

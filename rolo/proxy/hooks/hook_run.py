@@ -1,0 +1,168 @@
+"""What exchanges and websockets with hooks have in common: asking hooks, and the end."""
+
+from __future__ import annotations
+
+import typing as t
+
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from rolo.errors import ClientDisconnected, ConnectError, RoloError
+from rolo.portal.hook_runner import HookRunner, may_wait
+from rolo.portal.portal import Portal
+from rolo.proxy.hooks.bodies import seen
+from rolo.proxy.hooks.context import Outcome, ProxyContext
+from rolo.proxy.hooks.phases import Phases
+from rolo.proxy.hooks.transform import failed
+from rolo.response import Response
+
+T = t.TypeVar("T")
+F = t.TypeVar("F")
+
+MAX_UPSTREAMS = 10
+"""How many upstreams ``on_connect_failed`` may try for one request."""
+
+
+class HookedRun(t.Generic[F]):
+    """Takes one request through hooks.
+
+    :param forwarder: what the hooks stand on
+    :param portal: how to wait for the loop; ``None`` where there is none
+    """
+
+    _finished = False
+
+    def __init__(
+        self, phases: Phases, forwarder: F, context: ProxyContext, portal: Portal | None
+    ) -> None:
+        self._phases = phases
+        self._forwarder = forwarder
+        self._context = context
+        self._portal = portal
+
+    def run(self) -> Response:
+        """Return the answer.
+
+        :raises RoloError: there is none, and no hook gave another
+        :raises HTTPException: a hook raised it
+        """
+        try:
+            return self._answer()
+        except HTTPException as exc:
+            self._finish("answered", exc)
+            raise
+        except Exception as exc:  # noqa: BLE001 - raised again, unless a hook answers
+            return self._failed(exc)
+        except BaseException as exc:
+            self._finish("client gone" if self._context.client_gone else "refused", exc)
+            raise
+
+    def _answer(self) -> Response:
+        raise NotImplementedError
+
+    def _connect(self, attempt: t.Callable[[], T]) -> T | Response:
+        """Return what ``attempt`` gives for the first upstream that can be reached, or the
+        answer of a hook."""
+        context = self._context
+        for _ in range(MAX_UPSTREAMS):
+            tried = context.chosen
+            try:
+                return attempt()
+            except ConnectError as exc:
+                error = exc
+            context.error = error
+            answered = self._ask("on_connect_failed", error)
+            if answered is not None:
+                return answered
+            if tried == context.chosen:
+                raise error
+            context.error = None
+        raise error
+
+    # --- the end
+
+    def _answered(self, response: Response) -> Response:
+        """Return a hook's own answer; its end is the end of the exchange."""
+        if self._phases["on_finished"]:
+            if response.is_sequence:
+                self._context.bytes_sent = response.calculate_content_length() or 0
+            else:
+                response.response = seen(response.iter_encoded(), self._sent)
+            response.call_on_close(lambda: self._finish("answered", None))
+        return response
+
+    def _sent(self, piece: bytes) -> None:
+        self._context.bytes_sent += len(piece)
+
+    def _failed(self, error: Exception) -> Response:
+        context = self._context
+        context.error = error
+        if isinstance(error, ClientDisconnected):
+            self._finish("client gone", error)
+            raise error
+        try:
+            answered = self._ask("on_error", error)
+        except Exception as exc:
+            self._finish("refused", exc)
+            raise
+        if answered is None:
+            self._finish("refused", error)
+            raise error
+        if self._phases["on_finished"]:
+            answered.call_on_close(lambda: self._finish("refused", error))
+        return answered
+
+    def _finish(self, outcome: Outcome, error: BaseException | None) -> None:
+        if self._finished:
+            return
+        self._finished = True
+        context, portal = self._context, self._portal
+        context.outcome, context.error, context.seconds = outcome, error, context.elapsed()
+        if not self._phases["on_finished"]:
+            return
+        if portal is None or may_wait(portal):
+            self._call_finished()
+        else:
+            HookRunner.of(portal).start(portal, self._call_finished)
+
+    def _call_finished(self) -> None:
+        self._context.phase = "on_finished"
+        for hook in self._phases["on_finished"]:
+            try:
+                hook.call(self._context)
+            except Exception as exc:  # noqa: BLE001 - whatever a hook raises
+                failed(hook.label, exc)
+
+    # --- calling
+
+    def _ask(self, phase: str, subject: t.Any = None) -> Response | None:
+        """Call the hooks of a phase until one answers.
+
+        :param subject: given to them after the context; ``None`` if the phase has none
+        """
+        hooks = self._phases[phase]
+        if not hooks:
+            return None
+        context = self._context
+        context.phase = phase
+        for hook in hooks:
+            try:
+                answered = hook.call(context) if subject is None else hook.call(context, subject)
+            except (HTTPException, RoloError):
+                raise
+            except Exception as exc:
+                raise failed(hook.label, exc) from exc
+            if answered is not None:
+                return _response(hook.label, answered)
+        return None
+
+
+def _response(label: str, answered: t.Any) -> Response:
+    if isinstance(answered, Response):
+        return answered
+    if isinstance(answered, WerkzeugResponse):
+        response = Response()
+        response.update_from(answered)
+        return response
+    error = TypeError(f"a response or nothing is to be returned, not {type(answered).__name__}")
+    raise failed(label, error) from error

@@ -1,0 +1,76 @@
+"""Which hooks run in which phase, and in which order."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from rolo.proxy.hooks.hooks import PHASES, HookFunctions, Hooks
+from rolo.proxy.hooks.transform import name_of
+
+# What comes from the client passes the hooks downwards, all else upwards.
+_DOWNWARDS = frozenset(
+    {"on_request", "on_outgoing", "on_request_chunk", "on_handshake", "on_client_message"}
+)
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Hook:
+    """One function to call in a phase."""
+
+    label: str
+    """For the log: phase and owner."""
+    call: t.Callable[..., t.Any]
+
+
+class Phases(dict[str, tuple[Hook, ...]]):
+    """The hooks of one proxy by phase, found once.
+
+    The list reads from the client to the upstream: request phases go through it in order,
+    all others in reverse, so that a hook sees of both ways what its neighbours on either
+    side see.
+    """
+
+    # What is looked at for each exchange: as an item it costs ten times as much.
+    on_request: tuple[Hook, ...]
+    on_connect_failed: tuple[Hook, ...]
+    on_interim: tuple[Hook, ...]
+    on_response: tuple[Hook, ...]
+
+    def __init__(self, hooks: t.Sequence[Hooks]) -> None:
+        super().__init__((name, _ordered(hooks, name)) for name in PHASES)
+        self.on_request = self["on_request"]
+        self.on_connect_failed = self["on_connect_failed"]
+        self.on_interim = self["on_interim"]
+        self.on_response = self["on_response"]
+        self.see_body = bool(self["on_response_chunk"] or self["on_event"])
+        """Any answer's body may be transformed."""
+        edits = self["on_outgoing"] or self["on_request_chunk"] or self.see_body
+        self.edit_request = bool(edits)
+        """What goes out may be another request than what came in."""
+        self.prepare_request = bool(edits or self["on_finished"])
+        """There is something to do to every request before it is sent."""
+        self.watch_body = bool(self["on_finished"] or self["on_trailers"])
+        """The end of an answer's body is of interest."""
+
+    def __bool__(self) -> bool:
+        return any(self.values())
+
+
+def _ordered(hooks: t.Sequence[Hooks], phase: str) -> tuple[Hook, ...]:
+    found = [
+        Hook(f"{phase} of {_owner(each, phase)}", getattr(each, phase))
+        for each in hooks
+        if _overrides(each, phase)
+    ]
+    return tuple(found if phase in _DOWNWARDS else reversed(found))
+
+
+def _overrides(hooks: Hooks, phase: str) -> bool:
+    return phase in vars(hooks) or getattr(type(hooks), phase) is not getattr(Hooks, phase)
+
+
+def _owner(hooks: Hooks, phase: str) -> str:
+    if isinstance(hooks, HookFunctions):
+        return name_of(vars(hooks)[phase])
+    return type(hooks).__qualname__

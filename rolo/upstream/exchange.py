@@ -1,0 +1,423 @@
+"""One request and its answer over one connection, in wire order."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+from rolo.errors import (
+    BadRequest,
+    BadResponse,
+    BodyInterrupted,
+    ExchangeTimeout,
+    IdleTimeout,
+    RequestTimeout,
+    ResponseHeadTimeout,
+    RoloError,
+    SendError,
+    UpstreamClosed,
+    UpstreamError,
+)
+from rolo.net.body_stream import pipe_read
+from rolo.upstream.connection import Connection
+from rolo.upstream.request import MAX_INTERIMS, AsyncBody, OnInterim, UpstreamRequest
+from rolo.upstream.response_body import UpstreamBody
+from rolo.upstream.settings import PoolLimits, Timeouts
+from rolo.wire.fields import RawHeaders
+from rolo.wire.http1 import (
+    BodyDecoder,
+    Framing,
+    HeadLimits,
+    ParsedResponse,
+    body_decoder,
+    encode_chunk,
+    encode_last_chunk,
+    find_head_end,
+    parse_response_head,
+)
+
+# RFC 9110 section 9.2.2
+_IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
+# RFC 9110 section 10.1.1: an origin that does not know Expect must not be waited for.
+_CONTINUE_PATIENCE = 1.0
+# A body held in memory goes out in one write up to this, else in slices under flow control.
+_WHOLE_BODY = 64 * 1024
+_NEVER = float("inf")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ExchangeSettings:
+    """What all exchanges of a transport share."""
+
+    timeouts: Timeouts
+    limits: PoolLimits
+    head_limits: HeadLimits
+    room: int
+    """Bytes of a body that may wait for their reader while the next read is still on."""
+
+
+def is_idempotent(method: str) -> bool:
+    return method in _IDEMPOTENT
+
+
+class _UploadSink:
+    """Frames a request body that is piped to the origin.
+
+    :param left: the declared length; ``None`` sends chunks
+    """
+
+    __slots__ = ("_connection", "drained", "left")
+
+    def __init__(self, connection: Connection, left: int | None) -> None:
+        self._connection = connection
+        self.drained = connection.drain
+        self.left = left
+
+    def write(self, piece: bytes) -> bool:
+        connection = self._connection
+        if self.left is None:
+            connection.write(encode_chunk(piece))
+        elif len(piece) <= self.left:
+            self.left -= len(piece)
+            connection.write(piece)
+        else:
+            raise BadRequest("the request body is longer than its Content-Length")
+        return not connection.write_paused
+
+
+class Exchange:
+    """Sends ``request``, reads its answer, decides over the connection's fate.
+
+    :param connection: idle, and from here on in the hands of the exchange
+    :param head: the request head as it goes on the wire, framing fields included
+    :param end: loop time at which all must be over, ``None`` for never
+    """
+
+    # Most exchanges need few of these: what an instance does not set costs it nothing.
+    head: ParsedResponse | None = None
+    body: UpstreamBody | None = None
+    _waiter: asyncio.Future[None] | None = None
+    _error: BaseException | None = None
+    _pending: bytearray | None = None
+    _decoder: BodyDecoder | None = None
+    _interims: list[ParsedResponse] | None = None
+    _interim_count = 0
+    _upload: asyncio.Task[None] | None = None
+    _go_on: asyncio.Future[None] | None = None
+    _pulled = False
+    _sent = False
+    _sent_at = 0.0
+    _answered = False
+    _received_all = False
+    _over = False
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        connection: Connection,
+        request: UpstreamRequest,
+        settings: ExchangeSettings,
+        end: float | None,
+    ) -> None:
+        self._loop = loop
+        self._connection = connection
+        self._request = request
+        self._settings = settings
+        self._end = end
+
+    async def answer(self, head: bytes, on_interim: OnInterim | None) -> ParsedResponse:
+        """Send the request and return the final head; the body may still be under way.
+
+        Cancelling closes the connection at once.
+
+        :param head: the request head as it goes on the wire, framing fields included
+        """
+        try:
+            self._send(head)
+            while True:
+                if self._interims:
+                    await self._report_interims(on_interim)
+                if self.head is not None:
+                    return self.head
+                if self._error is not None:
+                    raise self._error
+                self._waiter = self._loop.create_future()
+                await self._waiter
+        except BaseException:
+            self._give_up()
+            raise
+
+    def may_retry(self) -> bool:
+        """The failed exchange can be repeated elsewhere: nobody can have noticed it.
+
+        A connection that was idle may have been closed by the origin before our request
+        got there. Only then, and only if doing it twice is the same as doing it once
+        (RFC 9110 section 9.2.2), and only if the body is still ours to send.
+        """
+        return (
+            self._connection.exchanges > 1
+            and not self._answered
+            and not self._pulled
+            and is_idempotent(self._request.method)
+        )
+
+    # --- sending
+
+    def _send(self, head: bytes) -> None:
+        connection, request = self._connection, self._request
+        body = request.body
+        if isinstance(body, bytes) and len(body) <= _WHOLE_BODY and not request.expect_continue:
+            head, body = head + body, None
+        connection.begin(self, head, self._end)
+        if body is None:
+            self._sent = True
+            self._sent_at = connection.moved
+            return
+        if request.expect_continue:
+            self._go_on = self._loop.create_future()
+        self._upload = self._loop.create_task(self._send_body(body), name="rolo-upload")
+        self._upload.add_done_callback(self._upload_ended)
+
+    async def _send_body(self, body: bytes | AsyncBody) -> None:
+        if self._go_on is not None:
+            await asyncio.wait((self._go_on,), timeout=_CONTINUE_PATIENCE)
+        connection = self._connection
+        if isinstance(body, bytes):
+            for start in range(0, len(body), _WHOLE_BODY):
+                connection.write(body[start : start + _WHOLE_BODY])
+                await connection.drain()
+            return
+        self._pulled = True
+        length = self._request.length
+        sink = _UploadSink(connection, length)
+        await pipe_read(body, sink)
+        if sink.left:
+            raise BadRequest("the request body is shorter than its Content-Length")
+        if length is None:
+            trailers = self._request.request_trailers
+            connection.write(encode_last_chunk(trailers() if trailers is not None else None))
+
+    def _upload_ended(self, task: asyncio.Task[None]) -> None:
+        self._upload = None
+        if task.cancelled():
+            if self._received_all:
+                self._give_up()
+            elif self.head is None:
+                self._fail(SendError("sending the request was cancelled"))
+            # Else the answer refused the body and is still being read.
+            return
+        error = task.exception()
+        if error is None:
+            self._sent = True
+            self._sent_at = self._loop.time()
+            if self._received_all and not self._over:
+                # An answer that was over first leaves doubts about who reads what.
+                self._over = True
+                self._connection.close()
+        elif not self._over:
+            self._fail(error)
+
+    # --- receiving, told by the connection
+
+    def received(self, data: bytes) -> None:
+        self._answered = True
+        try:
+            if self.body is None:
+                rest = self._read_heads(data)
+                if rest is not None:
+                    self._begin_body(rest)
+                    self._wake()
+            else:
+                self._read_body(data)
+        except RoloError as exc:
+            self._fail(exc)
+
+    def ended(self, cause: Exception | None) -> None:
+        if self._received_all:
+            # The origin has said all and does not care for the rest of our body.
+            self._give_up()
+            return
+        try:
+            if self.body is None:
+                error = self._no_answer()
+                raise error from cause
+            if self._decoder is not None and cause is None:
+                self._decoder.eof()
+                self._body_complete(self._decoder.trailers, reusable=False)
+                return
+            raise BodyInterrupted("the connection broke within the response body") from cause
+        except UpstreamError as exc:
+            self._fail(exc)
+
+    def _no_answer(self) -> UpstreamError:
+        if self._answered:
+            return UpstreamClosed("the connection ended within the response head")
+        if not self._sent:
+            return SendError("the connection ended while the request was sent")
+        return UpstreamClosed("the connection ended without an answer")
+
+    def _read_heads(self, data: bytes) -> bytes | None:
+        """Read up to the final head; return what follows it, or ``None`` if it is incomplete."""
+        buffer: bytes | bytearray = data
+        seen = 0
+        if self._pending is not None:
+            buffer = self._pending
+            seen = len(buffer)
+            buffer += data
+        limits = self._settings.head_limits
+        while (end := find_head_end(buffer, seen)) >= 0:
+            head = parse_response_head(bytes(buffer[:end]), self._request.method, limits)
+            if head.status >= 200:
+                self.head = head
+                self._pending = None
+                return bytes(buffer[end:])
+            self._interim(head)
+            buffer, seen = buffer[end:], 0
+        if len(buffer) > limits.max_head:
+            raise BadResponse(f"response head of more than {limits.max_head} bytes")
+        if not b"HTTP/".startswith(buffer[:5]):
+            raise BadResponse("the answer is not HTTP/1")
+        self._pending = bytearray(buffer)
+        return None
+
+    def _interim(self, head: ParsedResponse) -> None:
+        if head.status == 101:
+            raise BadResponse("101 (Switching Protocols) that nobody asked for")
+        if head.status == 100 and self._go_on is not None and not self._go_on.done():
+            self._go_on.set_result(None)
+        if self._interims is None:
+            self._interims = []
+        self._interims.append(head)
+        self._interim_count += 1
+        if self._interim_count > MAX_INTERIMS:
+            raise BadResponse("too many interim answers")
+        self._wake()
+
+    async def _report_interims(self, on_interim: OnInterim | None) -> None:
+        interims, self._interims = self._interims, None
+        if on_interim is not None:
+            for head in interims or ():
+                await on_interim(head.status, head.headers)
+
+    def _begin_body(self, rest: bytes) -> None:
+        head = self.head
+        assert head is not None
+        body = self.body = UpstreamBody(head.length, self)
+        if self._go_on is not None and not self._pulled and self._upload is not None:
+            # Refused before it was sent (RFC 9110 section 10.1.1).
+            self._upload.cancel()
+        if head.framing is Framing.NONE:
+            self._body_complete([], reusable=not rest)
+        elif head.framing is Framing.LENGTH and len(rest) == head.length:
+            if rest:
+                body.push([rest])
+            self._body_complete([], reusable=True)
+        else:
+            self._decoder = body_decoder(head.framing, head.length, self._settings.head_limits)
+            if rest or self._decoder.done:
+                self._read_body(rest)
+
+    def _read_body(self, data: bytes) -> None:
+        decoder, body = self._decoder, self.body
+        if decoder is None or body is None:
+            # Bytes after the end, while our own body is still on its way.
+            self._give_up()
+            return
+        pieces = decoder.feed(data)
+        if pieces:
+            body.push(pieces)
+            if body.full(self._settings.room):
+                self._connection.pause_reading()
+        if decoder.done:
+            self._body_complete(decoder.trailers, reusable=not decoder.leftover)
+
+    def _body_complete(self, trailers: RawHeaders, *, reusable: bool) -> None:
+        head, body = self.head, self.body
+        assert head is not None
+        assert body is not None
+        self._received_all = True
+        self._decoder = None
+        body.finish(trailers)
+        if not reusable or not head.keep_alive:
+            self._give_up()
+        elif not self._sent:
+            # The reader of the answer may stay to see the request through.
+            if self._upload is None:
+                self._give_up()
+        elif self._request.body is not None and self._connection.unsent:
+            # The origin answered without having read what we wrote.
+            self._give_up()
+        else:
+            self._over = True
+            body.detach()
+            self._connection.release()
+
+    # --- the end
+
+    def _fail(self, error: BaseException) -> None:
+        if isinstance(error, UpstreamError) and error.target is None:
+            error.target = str(self._request.origin)
+        if self._error is None:
+            self._error = error
+        if self.body is not None:
+            self.body.fail(error)
+        self._give_up()
+        self._wake()
+
+    def _give_up(self) -> None:
+        """Leave the connection in a state in which nobody can use it again."""
+        if self._over:
+            return
+        self._over = True
+        if self.body is not None:
+            self.body.detach()
+        if self._upload is not None:
+            self._upload.cancel()
+        self._connection.abort()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    # --- told by the reader of the body
+
+    def reader_waits(self) -> None:
+        self._connection.touch()
+
+    def reader_took(self) -> None:
+        self._connection.resume_reading()
+
+    def reader_left(self) -> None:
+        self._give_up()
+
+    # --- the clock
+
+    def deadline(self, now: float) -> float:
+        timeouts, connection = self._settings.timeouts, self._connection
+        if not self._sent or connection.write_paused:
+            limit, since = timeouts.idle, connection.moved
+        elif self.head is None:
+            limit, since = timeouts.response, max(self._sent_at, connection.drained_at)
+        else:
+            # While the reader is busy elsewhere the origin cannot be blamed.
+            waiting = self.body is not None and self.body.waiting
+            limit, since = timeouts.idle, connection.moved if waiting else now
+        at = _NEVER if limit is None else since + limit
+        return at if self._end is None else min(at, self._end)
+
+    def expired(self, now: float) -> None:
+        timeouts = self._settings.timeouts
+        error: RoloError
+        if self._end is not None and now >= self._end:
+            error = ExchangeTimeout(f"not over within {timeouts.total:g} s")
+        elif self._connection.write_paused:
+            error = IdleTimeout(f"the origin took no byte for {timeouts.idle:g} s")
+            error.phase = "request body"
+        elif not self._sent:
+            error = RequestTimeout(f"no byte of the request came for {timeouts.idle:g} s")
+        elif self.head is None:
+            error = ResponseHeadTimeout(f"no answer within {timeouts.response:g} s")
+        else:
+            error = IdleTimeout(f"no byte came for {timeouts.idle:g} s")
+        self._fail(error)

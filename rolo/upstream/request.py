@@ -1,0 +1,44 @@
+"""What passes between a proxy and its transports: plain values, no I/O."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from rolo.wire.fields import RawHeaders
+
+OnInterim = t.Callable[[int, RawHeaders], t.Awaitable[None]]
+"""Told of every 1xx answer (100 and 103 included, 101 never) in the order of arrival."""
+
+MAX_INTERIMS = 200
+"""1xx answers of an origin before its final one; with more it has no answer."""
+
+
+class AsyncBody(t.Protocol):
+    """A request body pulled on the loop. An ``HttpDownstream`` is one."""
+
+    async def receive_body(self) -> bytes:
+        """Return the next piece, ``b""`` at the end; raise if it broke."""
+
+
+@dataclasses.dataclass(slots=True)
+class UpstreamRequest:
+    """A request as it goes on the wire to ``origin``.
+
+    ``headers`` are complete but for framing: they hold Host and all end-to-end fields in
+    their order, never Content-Length, Transfer-Encoding or Connection.
+    ``body`` is ``None`` (no body, no framing field), bytes, or something to pull from.
+    ``length`` is the body's length in bytes; with a pulled body ``None`` means chunked.
+    """
+
+    origin: t.Any  # rolo.wire.target.Origin
+    method: str
+    target: bytes
+    headers: RawHeaders
+    body: bytes | AsyncBody | None = None
+    length: int | None = None
+    expect_continue: bool = False
+    """The client waits for 100 (Continue): the body is pulled only when the origin sends
+    it, or when it does not answer within a second (RFC 9110 section 10.1.1)."""
+    request_trailers: t.Callable[[], RawHeaders] | None = None
+    """Asked after the end of a chunked body for the trailers to send."""

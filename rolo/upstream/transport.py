@@ -1,0 +1,234 @@
+"""The upstream HTTP/1.1 client of a proxy, on the event loop.
+
+Forwards what it is given: no redirects, no cookies, no decoding, no fields of its own but
+those that frame the body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import typing as t
+from threading import get_ident
+
+from rolo.errors import BadRequest, ConnectTimeout, ExchangeTimeout, SendError, UpstreamClosed
+from rolo.net.read_buffer import read_buffer
+from rolo.upstream.connection import READ_SIZE, Connection
+from rolo.upstream.dial import Dialer
+from rolo.upstream.exchange import Exchange, ExchangeSettings, is_idempotent
+from rolo.upstream.pool import OriginStats, Pool
+from rolo.upstream.request import OnInterim, UpstreamRequest
+from rolo.upstream.response_body import UpstreamBody
+from rolo.upstream.settings import PoolLimits, Timeouts, Tls
+from rolo.wire.fields import RawHeaders
+from rolo.wire.http1 import HeadLimits, encode_request_head
+
+if t.TYPE_CHECKING:
+    from rolo.wire.target import Origin
+
+__all__ = ["LoopTransport", "OriginStats", "UpstreamBody", "UpstreamResponse"]
+
+_ON_TOP = 64 * 1024
+_RETRY_REASON = "a reused connection ended before the answer began"
+
+
+@dataclasses.dataclass(slots=True)
+class UpstreamResponse:
+    """An answer whose body is still to be read. The receiver closes ``body``."""
+
+    status: int
+    reason: bytes
+    version: str
+    """``"1.0"`` or ``"1.1"``."""
+    headers: RawHeaders
+    """As received: order, case, repeats, framing fields and all."""
+    body: UpstreamBody
+    reused: bool
+    """It came over a connection that had carried others before."""
+    retried: str | None = None
+    """Why the request was sent twice; ``None`` if it was not."""
+
+
+class LoopTransport:
+    """Sends requests to origins over pooled connections.
+
+    Lives on the event loop that first calls :meth:`send`, and only there.
+
+    :param limits: bounds per origin and per exchange. Of each response body at most
+        ``max_buffer`` bytes and 64 KiB are held.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeouts: Timeouts | None = None,
+        limits: PoolLimits | None = None,
+        tls: Tls | None = None,
+    ) -> None:
+        timeouts, limits = timeouts or Timeouts(), limits or PoolLimits()
+        bound = limits.max_buffer + _ON_TOP
+        # Few large reads cost less than many; small events need not pause the reading.
+        read_size = min(READ_SIZE, bound - bound // 8)
+        self._settings = ExchangeSettings(
+            timeouts,
+            limits,
+            HeadLimits(max_head=limits.max_head, max_fields=limits.max_fields),
+            bound - read_size,
+        )
+        self._total = timeouts.total
+        self._dialer = Dialer(tls)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
+        self._pool: Pool | None = None
+        self._read_buffer = read_buffer(read_size)
+        bounds = (timeouts.response, timeouts.idle, timeouts.total)
+        self._patrol = min((bound for bound in bounds if bound is not None), default=None)
+        self._closed = False
+
+    def __repr__(self) -> str:
+        if self._closed:
+            return "<LoopTransport closed>"
+        stats = self.stats().values()
+        return (
+            f"<LoopTransport origins={len(stats)} open={sum(s.open for s in stats)}"
+            f" idle={sum(s.idle for s in stats)} waiting={sum(s.waiting for s in stats)}>"
+        )
+
+    async def send(
+        self, request: UpstreamRequest, *, on_interim: OnInterim | None = None
+    ) -> UpstreamResponse:
+        """Send ``request`` and return the answer as soon as its head is there.
+
+        A request body that is pulled goes on being sent while the answer is read. To
+        cancel this call closes the connection.
+
+        :param on_interim: awaited for every 1xx answer before the next is looked at
+        :raises BadRequest: the request cannot be written as one well-formed head, or its
+            body does not have the length declared
+        :raises ConnectError: and its kin: no connection
+        :raises SendError: the connection broke before the request was sent or answered
+        :raises UpstreamClosed: the connection ended before a complete head
+        :raises BadResponse: malformed or ambiguous head
+        :raises ResponseHeadTimeout: no answer in time
+        :raises IdleTimeout: the origin took nothing of the request's body for too long
+        :raises RequestTimeout: nothing of the request's body came for too long
+        :raises ExchangeTimeout: the whole exchange took too long
+        :raises RuntimeError: closed, or on another event loop
+        :raises Exception: whatever the request's body raised when pulled
+        """
+        pool, loop = self._pool, self._loop
+        # Like get_running_loop() is self._loop, without its system call (before Python 3.12).
+        if pool is None or loop is None or self._thread != get_ident() or not loop.is_running():
+            pool, loop = self._bind()
+        head = _encode(request)
+        end = None if self._total is None else loop.time() + self._total
+        connection = pool.take(request.origin)
+        if connection is not None and not is_idempotent(request.method):
+            connection = await _alive(pool, connection, request.origin)
+        retried: str | None = None
+        while True:
+            if connection is None:
+                connection = await self._acquire(
+                    pool, request.origin, end, fresh=retried is not None
+                )
+            exchange = Exchange(loop, connection, request, self._settings, end)
+            try:
+                answer = await exchange.answer(head, on_interim)
+            except (UpstreamClosed, SendError):
+                if retried is not None or not exchange.may_retry():
+                    raise
+                retried, connection = _RETRY_REASON, None
+                continue
+            body = exchange.body
+            assert body is not None
+            return UpstreamResponse(
+                answer.status,
+                answer.reason,
+                answer.version,
+                answer.headers,
+                body,
+                connection.exchanges > 1,
+                retried,
+            )
+
+    async def close(self) -> None:
+        """Close idle connections at once and abort the busy ones. May be called again."""
+        self._closed = True
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close()
+        self._dialer.close()
+
+    def stats(self) -> dict[Origin, OriginStats]:
+        """Return connections by origin; origins with none are not listed."""
+        return self._pool.stats() if self._pool is not None else {}
+
+    def _bind(self) -> tuple[Pool, asyncio.AbstractEventLoop]:
+        if self._closed:
+            raise RuntimeError("the transport is closed")
+        loop = asyncio.get_running_loop()
+        if self._loop is not None and self._loop is not loop:
+            raise RuntimeError("the transport belongs to another event loop")
+        self._loop, self._thread = loop, get_ident()
+        self._pool = Pool(self._dial, self._settings.limits)
+        return self._pool, loop
+
+    async def _acquire(
+        self, pool: Pool, origin: Origin, end: float | None, *, fresh: bool
+    ) -> Connection:
+        """Wait for a connection as long as connecting, and the exchange, may take."""
+        limit = self._settings.timeouts.connect
+        now = asyncio.get_running_loop().time()
+        deadline = None if limit is None else now + limit
+        if end is not None and (deadline is None or end < deadline):
+            deadline = end
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await pool.acquire(origin, fresh=fresh)
+        except TimeoutError as exc:
+            if deadline == end:
+                message = f"not over within {self._total:g} s: still connecting"
+                raise ExchangeTimeout(message, target=str(origin)) from exc
+            raise ConnectTimeout(f"no connection within {limit:g} s", target=str(origin)) from exc
+
+    async def _dial(self, origin: Origin) -> Connection:
+        loop = asyncio.get_running_loop()
+        return await self._dialer.dial(
+            origin, lambda: Connection(loop, self._read_buffer, self._patrol)
+        )
+
+
+def _encode(request: UpstreamRequest) -> bytes:
+    """Write the request's head, framing fields last."""
+    body, headers = request.body, request.headers
+    if body is not None:
+        length = len(body) if isinstance(body, bytes) else request.length
+        if length is None:
+            headers = [*headers, (b"Transfer-Encoding", b"chunked")]
+        else:
+            headers = [*headers, (b"Content-Length", b"%d" % length)]
+        if request.expect_continue and not any(n.lower() == b"expect" for n, _ in headers):
+            headers.append((b"Expect", b"100-continue"))
+    try:
+        return encode_request_head(request.method, request.target, headers)
+    except ValueError as exc:
+        raise BadRequest(f"cannot be forwarded: {exc}") from exc
+
+
+async def _alive(pool: Pool, connection: Connection | None, origin: Origin) -> Connection | None:
+    """Return an idle connection of which the kernel knows no end yet, else ``None``.
+
+    For requests that may not be sent twice: two turns of the loop suffice to hear of an
+    end that has already arrived.
+    """
+    while connection is not None:
+        try:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        except BaseException:
+            connection.abort()
+            raise
+        if not connection.closing:
+            return connection
+        connection = pool.take(origin)
+    return None

@@ -1,0 +1,255 @@
+"""The socket of a websocket to an origin: bytes, flow control, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import typing as t
+
+from rolo.errors import BadResponse, ClientDisconnected, UpstreamClosed
+from rolo.net.gather import write_pieces
+from rolo.net.read_buffer import read_buffer
+from rolo.net.websocket import WebSocketPeer
+from rolo.upstream.settings import WebSocketSettings
+from rolo.wire.close_codes import GOING_AWAY
+from rolo.wire.http1 import find_head_end
+from rolo.wire.permessage_deflate import Deflate
+
+_LINGER = 5.0
+READ_SIZE = 256 * 1024
+"""Bytes read at once, at most: a message of 64 KiB, headers and all, should come at once."""
+
+
+class Place:
+    """What the websockets of one loop share."""
+
+    def __init__(self) -> None:
+        self.live: set[UpstreamConnection] = set()
+        """All connections that exist."""
+        self.read_buffer = read_buffer(READ_SIZE)
+
+
+class UpstreamConnection(asyncio.BufferedProtocol):
+    """The socket below: read by hand during the handshake, by a websocket's end after it."""
+
+    __slots__ = (
+        "_buffer",
+        "_drained",
+        "_early",
+        "_end",
+        "_ended",
+        "_high",
+        "_live",
+        "_loop",
+        "_reading_paused",
+        "_timer",
+        "_transport",
+        "_view",
+        "_waiter",
+        "writing_paused",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, high: int, place: Place) -> None:
+        self._loop = loop
+        self._high = high
+        self._view = place.read_buffer
+        self._live = place.live
+        self._transport: asyncio.Transport | None = None
+        self._early = b""
+        self._ended = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._drained: list[asyncio.Future[None]] = []
+        self._end: WebSocketPeer | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._reading_paused = False
+        self.writing_paused = False
+
+    # --- the handshake --------------------------------------------------------------------
+
+    async def read(self) -> bytes:
+        """Return what has come, ``b""`` at the end of the connection."""
+        while not self._early and not self._ended:
+            self.resume_reading()
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        early, self._early = self._early, b""
+        return early
+
+    async def read_head(self, limit: int) -> bytes:
+        """Return one head; what follows it is kept.
+
+        :raises UpstreamClosed: the connection ended
+        :raises BadResponse: it is larger than ``limit``
+        """
+        head, seen = bytearray(), 0
+        while (end := find_head_end(head, seen)) < 0:
+            seen = len(head)
+            if seen > limit:
+                raise BadResponse(f"response head over {limit} bytes")
+            data = await self.read()
+            if not data:
+                raise UpstreamClosed("the origin closed before it answered the handshake")
+            head += data
+        self._early = bytes(head[end:])
+        return bytes(head[:end])
+
+    def open(self, settings: WebSocketSettings, deflate: Deflate | None) -> WebSocketPeer:
+        """From here on there are frames.
+
+        :raises UpstreamClosed: the connection is lost already, with nothing more to read
+        """
+        if self._ended and not self._early:
+            raise UpstreamClosed("the origin closed right after the handshake")
+        end = WebSocketPeer(
+            self,
+            client=True,
+            max_message=settings.max_message,
+            buffer=settings.buffer,
+            close_timeout=settings.close_timeout,
+            deflate=deflate,
+        )
+        self._end = end
+        early, self._early = self._early, b""
+        self.resume_reading()
+        if early:
+            end.feed(early)
+        if self._ended:
+            end.lost()
+        return end
+
+    # --- asyncio's side -------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = t.cast(asyncio.Transport, transport)
+        self._live.add(self)
+        self._transport.set_write_buffer_limits(high=self._high)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        # One for all: what is read is copied out before the next read begins.
+        return self._view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = self._view[:nbytes]
+        if self._end is not None:
+            self._end.feed(data)
+            return
+        self._early += data
+        if len(self._early) > self._high:
+            self.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        self._lose()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lose()
+        self._live.discard(self)
+        self._transport = None
+        self._set_timer(None)
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        self.writing_paused = True
+
+    def resume_writing(self) -> None:
+        self.writing_paused = False
+        drained, self._drained = self._drained, []
+        for waiter in drained:
+            if not waiter.done():
+                waiter.set_result(None)
+        if self._end is not None:
+            self._end.resumed()
+
+    def _lose(self) -> None:
+        self._ended = True
+        if self._end is not None:
+            self._end.lost()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # --- the channel of a WebSocketPeer ----------------------------------------------------
+
+    def write(self, *data: bytes) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if len(data) == 1:
+            transport.write(data[0])
+        else:
+            write_pieces(transport, data)
+
+    async def drained(self) -> None:
+        if self.writing_paused and self._transport is not None:
+            waiter = self._loop.create_future()
+            self._drained.append(waiter)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if waiter in self._drained:
+                    self._drained.remove(waiter)
+                raise
+        if self._transport is None:
+            raise ClientDisconnected("the origin left")
+
+    @property
+    def unsent(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def pause_reading(self) -> None:
+        transport = self._transport
+        if not self._reading_paused and transport is not None and not transport.is_closing():
+            self._reading_paused = True
+            transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._reading_paused:
+            self._reading_paused = False
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def set_deadline(self, seconds: float | None) -> None:
+        self._set_timer(None if self._transport is None else seconds, self._expired)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+            self._set_timer(_LINGER, self.abort)
+
+    def linger(self) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        self.resume_reading()
+        if transport.can_write_eof() and not transport.is_closing():
+            transport.write_eof()
+            self._set_timer(_LINGER, self.abort)
+        else:
+            self.close()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def leave(self) -> None:
+        """Say that we go away, and do not wait for an answer."""
+        if self._end is not None:
+            self._end.close_nowait(GOING_AWAY, "")
+        if self._transport is not None:
+            self._transport.close()
+
+    def _expired(self) -> None:
+        if self._end is not None:
+            self._end.expired()
+
+    def _set_timer(self, seconds: float | None, action: t.Callable[[], None] | None = None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if seconds is not None and action is not None:
+            self._timer = self._loop.call_later(seconds, action)

@@ -1,0 +1,36 @@
+"""Close codes (RFC 6455 section 7.4, and IANA's registry)."""
+
+from __future__ import annotations
+
+import typing as t
+
+NORMAL = 1000
+GOING_AWAY = 1001
+PROTOCOL_ERROR = 1002
+NO_CODE = 1005
+"""Stands for a close frame without a code; never sent."""
+LOST = 1006
+"""Stands for a connection that ended without a close frame; never sent."""
+INVALID_DATA = 1007
+TOO_BIG = 1009
+INTERNAL_ERROR = 1011
+
+
+def is_sendable(code: int) -> bool:
+    """Whether a close frame may hold ``code``."""
+    return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006))
+
+
+Side = t.Literal["client", "origin"]
+
+_FOR_A_LOST_LEG: dict[Side, int] = {"client": INTERNAL_ERROR, "origin": GOING_AWAY}
+
+
+def passed_on(code: int, reason: str | None, to: Side) -> tuple[int | None, str]:
+    """Return the code and the reason to close the leg ``to`` with, after the other leg
+    ended with these; the code is ``None`` for a close frame without one."""
+    if code == NO_CODE:
+        return None, ""
+    if is_sendable(code):
+        return code, reason or ""
+    return _FOR_A_LOST_LEG[to], ""

@@ -1,0 +1,67 @@
+"""Which header fields pass a proxy, and which it adds (RFC 9110 section 7.6, RFC 7239).
+
+Pure functions over lists of raw pairs. Order, case and repeats stay as they came.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from rolo.wire.fields import RawHeaders
+
+# RFC 9110 section 7.6.1, and what belongs to one connection though the list there does not
+# name it: proxy authentication (section 11.7) and what comes with an upgrade to h2c.
+_HOP_BY_HOP = frozenset(
+    b"connection keep-alive proxy-connection te transfer-encoding upgrade http2-settings "
+    b"proxy-authenticate proxy-authorization proxy-authentication-info".split()
+)
+_HOP_BY_HOP_AND_LENGTH = _HOP_BY_HOP | {b"content-length"}
+# A Connection field cannot remove these: without them the message would mean something else.
+_ESSENTIAL = frozenset(b"host content-length content-type content-encoding content-range".split())
+
+
+def end_to_end(headers: RawHeaders, *, keep_length: bool = True) -> RawHeaders:
+    """Return a new list without hop-by-hop fields and those that Connection names.
+
+    ``TE`` stays if it holds ``trailers``, and then says only that. Transfer-Encoding goes:
+    who writes the message frames it.
+
+    :param keep_length: whether Content-Length stays
+    """
+    names = [name.lower() for name, _ in headers]
+    return _passed(headers, names, _HOP_BY_HOP if keep_length else _HOP_BY_HOP_AND_LENGTH)
+
+
+def _passed(headers: RawHeaders, names: list[bytes], drop: frozenset[bytes]) -> RawHeaders:
+    if drop.isdisjoint(names):
+        return list(headers)
+    if b"connection" in names:
+        for name, (_, value) in zip(names, headers, strict=True):
+            if name == b"connection":
+                drop = _with_options(drop, value.lower())
+    passed = [field for field, name in zip(headers, names, strict=True) if name not in drop]
+    if b"te" in names:
+        for name, field in zip(names, headers, strict=True):
+            if name == b"te" and _wants_trailers(field[1]):
+                passed.append((field[0], b"trailers"))
+                break
+    return passed
+
+
+@functools.lru_cache(maxsize=256)
+def _with_options(drop: frozenset[bytes], value: bytes) -> frozenset[bytes]:
+    options = frozenset(option.strip(b" \t") for option in value.split(b","))
+    return drop | (options - _ESSENTIAL)
+
+
+def _wants_trailers(value: bytes) -> bool:
+    codings = (coding.partition(b";")[0].strip(b" \t") for coding in value.lower().split(b","))
+    return b"trailers" in codings
+
+
+def response_headers(headers: RawHeaders) -> RawHeaders:
+    """Return the fields of an answer on its way to the client.
+
+    Content-Length stays, Transfer-Encoding goes: who sends the answer frames it.
+    """
+    return end_to_end(headers)

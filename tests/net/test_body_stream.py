@@ -1,0 +1,245 @@
+"""A body piped from one side to the other: order, pace, and whose error it is."""
+
+import asyncio
+
+import pytest
+
+from rolo.net.body_stream import PIECE, BodyStream, pipe_pulled, pipe_read
+from rolo.net.read_buffer import read_buffer
+
+
+class Body(BodyStream):
+    """One side's body, filled by hand."""
+
+    ended = False
+    error = None
+    emptied = starved = 0
+
+    def _at_end(self):
+        if self.error is not None:
+            raise self.error
+        return self.ended
+
+    def _emptied(self):
+        self.emptied += 1
+
+    def _starving(self):
+        self.starved += 1
+
+    def put(self, *pieces):
+        self._put(list(pieces))
+
+    def end(self, error=None):
+        self.ended, self.error = True, error
+        self._wake()
+
+    pipe = BodyStream._pipe
+    receive_body = BodyStream._read
+
+
+class Sink:
+    """Takes pieces, until ``full_after`` of them wait to be drained."""
+
+    def __init__(self, full_after=None, error=None):
+        self.pieces = []
+        self.full_after = full_after
+        self.error = error
+        self.room = asyncio.Event()
+        self.waits = 0
+
+    def write(self, piece):
+        if self.error is not None:
+            raise self.error
+        self.pieces.append(piece)
+        return self.full_after is None or len(self.pieces) < self.full_after
+
+    async def drained(self):
+        self.waits += 1
+        await self.room.wait()
+        self.full_after = None
+
+
+async def turn():
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+def test_pieces_are_handed_on_in_the_call_that_brings_them():
+    async def main():
+        body, sink = Body(), Sink()
+        body.put(b"before")
+        piping = asyncio.create_task(body.pipe(sink))
+        await turn()
+        assert sink.pieces == [b"before"]
+        assert body.piping
+        assert body.waiting
+        body.put(b"one", b"two")
+        assert sink.pieces == [b"before", b"one", b"two"]
+        assert body.buffered == 0
+        body.end()
+        await piping
+        assert not body.piping
+
+    asyncio.run(main())
+
+
+def test_a_full_sink_stops_the_reading_and_keeps_the_rest_in_order():
+    async def main():
+        body, sink = Body(), Sink(full_after=1)
+        piping = asyncio.create_task(body.pipe(sink))
+        await turn()
+        emptied = body.emptied
+        body.put(b"1", b"2", b"3")
+        assert sink.pieces == [b"1"]
+        assert body.full(1_000_000)
+        await turn()
+        body.put(b"4")
+        assert body.full(1_000_000)
+        assert (sink.waits, body.emptied) == (1, emptied)
+        sink.room.set()
+        await turn()
+        assert b"".join(sink.pieces) == b"1234"
+        assert not body.full(0)
+        assert body.emptied == emptied + 1
+        body.put(b"5")
+        assert sink.pieces[-1] == b"5"
+        body.end()
+        await piping
+
+    asyncio.run(main())
+
+
+def test_what_waits_may_fill_the_sink_too():
+    async def main():
+        body, sink = Body(), Sink(full_after=1)
+        body.put(b"1")
+        piping = asyncio.create_task(body.pipe(sink))
+        await turn()
+        assert body.full(1_000_000)
+        sink.room.set()
+        body.end()
+        await piping
+        assert sink.pieces == [b"1"]
+
+    asyncio.run(main())
+
+
+def test_an_error_of_the_sink_is_raised_where_the_body_is_piped():
+    async def main():
+        body, sink = Body(), Sink(error=ValueError("left"))
+        piping = asyncio.create_task(body.pipe(sink))
+        await turn()
+        body.put(b"1", b"2")  # whoever reads the socket is not to blame
+        assert body.full(1_000_000)
+        with pytest.raises(ValueError, match="left"):
+            await piping
+
+    asyncio.run(main())
+
+
+def test_what_came_before_a_failure_is_delivered_before_it():
+    async def main():
+        body, sink = Body(), Sink(full_after=1)
+        piping = asyncio.create_task(body.pipe(sink))
+        await turn()
+        body.put(b"1", b"2")
+        body.end(ValueError("broken"))
+        await turn()
+        sink.room.set()
+        with pytest.raises(ValueError, match="broken"):
+            await piping
+        assert sink.pieces == [b"1", b"2"]
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_pipe_leaves_the_body_to_others():
+    async def main():
+        body, sink = Body(), Sink()
+        piping = asyncio.create_task(body.pipe(sink))
+        await turn()
+        piping.cancel()
+        await asyncio.wait((piping,))
+        body.put(b"later")
+        assert sink.pieces == []
+        assert not body.full(100)
+        assert await body.receive_body() == b"later"
+
+    asyncio.run(main())
+
+
+def test_a_pipe_cancelled_at_a_full_sink_holds_up_nobody():
+    async def main():
+        body, sink = Body(), Sink(full_after=1)
+        piping = asyncio.create_task(body.pipe(sink))
+        await turn()
+        body.put(b"1")
+        await turn()
+        assert body.full(100)
+        piping.cancel()
+        await asyncio.wait((piping,))
+        assert not body.full(100)
+
+    asyncio.run(main())
+
+
+def test_only_one_reads():
+    async def main():
+        body = Body()
+        piping = asyncio.create_task(body.pipe(Sink()))
+        await turn()
+        with pytest.raises(RuntimeError, match="someone else"):
+            await body.receive_body()
+        body.end()
+        await piping
+
+    asyncio.run(main())
+
+
+def test_a_reader_gets_pieces_of_bounded_size():
+    async def main():
+        body = Body()
+        body.put(*[bytes(PIECE // 2)] * 5)
+        sizes = [len(await body.receive_body()) for _ in range(3)]
+        assert sizes == [PIECE, PIECE, PIECE // 2]
+        assert body.emptied == 1
+        body.end()
+        assert await body.receive_body() == b""
+
+    asyncio.run(main())
+
+
+class Reads:
+    """A body that can only be read, or pulled."""
+
+    def __init__(self):
+        self.left = [b"1", b"2"]
+
+    async def receive_body(self):
+        return self.left.pop(0) if self.left else b""
+
+    async def __aiter__(self):
+        while self.left:
+            yield self.left.pop(0)
+
+
+@pytest.mark.parametrize("pipe", [pipe_read, pipe_pulled])
+def test_what_can_only_be_read_is_piped_at_the_same_pace(pipe):
+    async def main():
+        sink = Sink(full_after=1)
+        piping = asyncio.create_task(pipe(Reads(), sink))
+        await turn()
+        assert sink.pieces == [b"1"]
+        sink.room.set()
+        await piping
+        assert sink.pieces == [b"1", b"2"]
+
+    asyncio.run(main())
+
+
+def test_a_read_buffer_has_the_size_asked_for():
+    buffer = read_buffer(100_000)
+    buffer[:4] = b"head"
+    buffer[-4:] = b"tail"
+    assert len(buffer) == 100_000
+    assert bytes(buffer[:5]) == b"head\0"
