@@ -1,4 +1,4 @@
-"""Sending requests from Python: the client interface and the clients for scripts.
+"""Sending requests from Python: the names that scripts import.
 
 Proxies forward with :class:`rolo.proxy.ForwardingClient`; :class:`SimpleRequestsClient` is
 there for programs that bring a ``requests`` session.
@@ -6,9 +6,8 @@ there for programs that bring a ``requests`` session.
 
 from __future__ import annotations
 
-import typing as t
-
 from rolo.http_client import HttpClient, SimpleRequestsClient
+from rolo.proxy.client import ForwardingClient
 from rolo.request import (
     Request,
     get_raw_base_url,
@@ -17,9 +16,7 @@ from rolo.request import (
     restore_payload,
 )
 from rolo.response import Response
-
-if t.TYPE_CHECKING:
-    pass
+from rolo.upstream.settings import PoolLimits
 
 __all__ = [
     "HttpClient",
@@ -40,10 +37,6 @@ def make_request(request: Request) -> Response:
 
     :raises UpstreamError: there is no answer; the subclass says why
     """
-    # Late, because rolo.proxy builds on the interface above.
-    from rolo.proxy.client import ForwardingClient
-    from rolo.upstream.settings import PoolLimits
-
     client = ForwardingClient(limits=PoolLimits(max_idle=0))
     try:
         response = client.request(request)

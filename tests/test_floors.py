@@ -1,7 +1,8 @@
-"""Imports go down: the floors of the house, and nobody walks up or in a circle."""
+"""Imports go down: the floors that ``docs/house.md`` draws, and nobody walks up or in a circle."""
 
 import ast
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -10,63 +11,35 @@ import pytest
 import rolo
 
 ROOT = pathlib.Path(rolo.__file__).parent
+DRAWING = ROOT.parent / "docs" / "house.md"
 
-# From the bottom to the top. The longest prefix of a module's name says where it lives.
-FLOORS = [
-    (
-        "rules",
-        [
-            "rolo._version",
-            "rolo.errors",
-            "rolo.wire.proxy_status",
-            "rolo.wire.hop_by_hop",
-            "rolo.wire.target",
-            "rolo.wire.http1",
-            "rolo.wire.admission",
-            "rolo.proxy.close",
-            "rolo.upstream.request",
-            "rolo.proxy.hooks.errors",
-            "rolo.wire.fields",
-            "rolo.wire.content_codings",
-            "rolo.asgi.environ",
-            "rolo.bridge.downstream",
-            "rolo.net.body_stream",
-            "rolo.net.unacknowledged",
-            "rolo.net.read_buffer",
-            "rolo.bridge.environ",
-            "rolo.wire.close_codes",
-            "rolo.websocket.errors",
-        ],
-    ),
-    ("messages", ["rolo.request", "rolo.response", "rolo.bridge.lazy_response", "rolo.websocket"]),
-    ("logic", ["rolo.routing", "rolo.gateway.chain", "rolo.gateway.gateway"]),
-    # What the past called them; they only pass names on.
-    ("names of the past", ["rolo.resource", "rolo.router", "rolo.dispatcher"]),
-    ("package", ["rolo"]),
-    ("edges", ["rolo.bridge", "rolo.asgi", "rolo.client", "rolo.proxy"]),
-    (
-        "rooms",
-        [
-            "rolo.gateway",
-            "rolo.proxy.handler",
-            "rolo.proxy.proxy",
-            "rolo.upstream.relay",
-            "rolo.proxy.hooks.websocket",
-            "rolo.proxy.websocket_proxy",
-        ],
-    ),
-    ("doors", ["rolo.cli", "rolo.__main__", "rolo.serving", "rolo.testing", "rolo.demo"]),
-]
+# Names of packages and modules that 0.8 had, and that only pass names on.
+PATHS_OF_08 = {"rolo", "rolo.resource", "rolo.router", "rolo.dispatcher"}
+ALONE = {"rolo._version", "rolo.__main__"}
 
 
-def floor_of(module):
-    best = max(
-        (prefix for _, prefixes in FLOORS for prefix in prefixes if is_inside(module, prefix)),
-        key=len,
-    )
-    if best == "rolo" and module != "rolo":
-        pytest.fail(f"{module} has no floor yet: give it one in {__file__}")
-    return next(i for i, (_, prefixes) in enumerate(FLOORS) if best in prefixes)
+def drawn_floors():
+    """Return the sets of top-level names that the drawing puts on each floor, lowest first."""
+    drawing = DRAWING.read_text().split("```")[1].strip()
+    floors = []
+    for line in drawing.splitlines():
+        _, folders, _ = re.split(r"\s{2,}", line, maxsplit=2)
+        floors.append([set(place.split()) for place in folders.split(" | ")])
+    return floors
+
+
+FLOORS = drawn_floors()
+
+
+def place_of(module):
+    """Return the floor of ``module``, and which of the places on it: these do not know
+    each other."""
+    top = module.split(".")[1]
+    for floor, places in enumerate(FLOORS):
+        for place, names in enumerate(places):
+            if top in names:
+                return floor, place
+    pytest.fail(f"{module} is on no floor yet: draw it in {DRAWING}")
 
 
 def is_inside(module, prefix):
@@ -85,17 +58,18 @@ MODULES = modules()
 
 
 class Imports(ast.NodeVisitor):
-    """Notes what a module imports of ours, and whether it does so while it is loaded."""
+    """Notes what a module imports, and whether it does so while it is loaded."""
 
     def __init__(self):
         self.found = {}
         self._depth = 0
 
     def visit_If(self, node):
-        test = ast.unparse(node.test)
-        if test not in ("TYPE_CHECKING", "t.TYPE_CHECKING", "typing.TYPE_CHECKING"):
-            self.generic_visit(node)
-            return
+        for_types = ast.unparse(node.test) in ("TYPE_CHECKING", "t.TYPE_CHECKING")
+        self._depth += for_types
+        for each in node.body:
+            self.visit(each)
+        self._depth -= for_types
         for each in node.orelse:
             self.visit(each)
 
@@ -117,8 +91,7 @@ class Imports(ast.NodeVisitor):
             self._note(name if name in MODULES else node.module)
 
     def _note(self, name):
-        if is_inside(name, "rolo"):
-            self.found[name] = self.found.get(name, False) or self._depth == 0
+        self.found[name] = self.found.get(name, False) or self._depth == 0
 
 
 def imports_of(module):
@@ -127,31 +100,31 @@ def imports_of(module):
     return visitor.found
 
 
-def exports_only(module):
-    """Whether ``module`` is a package that passes on names of the modules inside it."""
-    return MODULES[module].name == "__init__.py"
+def ours(names):
+    return [name for name in names if is_inside(name, "rolo")]
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
+def test_every_name_that_is_drawn_exists():
+    drawn = {name for places in FLOORS for names in places for name in names}
+    assert drawn - {name.split(".")[1] for name in MODULES if "." in name} == set()
+
+
+@pytest.mark.parametrize("module", sorted(MODULES.keys() - PATHS_OF_08 - ALONE))
 def test_imports_go_down(module):
-    if exports_only(module):
-        return
-    # What a package passes on stands on the floor of its modules, not of the package.
-    upwards = [
-        name
-        for name in imports_of(module)
-        if floor_of(name) > floor_of(module) and not is_inside(module, name)
-    ]
-    assert upwards == []
+    here = place_of(module)
+    wrong = []
+    for name in ours(imports_of(module)):
+        if name in ALONE or name.split(".")[1:2] == module.split(".")[1:2]:
+            continue
+        assert name not in PATHS_OF_08, f"{name} is for users only"
+        there = place_of(name)
+        if there[0] > here[0] or (there[0] == here[0] and there != here):
+            wrong.append(name)
+    assert wrong == []
 
 
-@pytest.mark.parametrize("module", sorted(m for m in MODULES if is_inside(m, "rolo.gateway")))
-def test_gateway_knows_no_proxy(module):
-    assert [name for name in imports_of(module) if is_inside(name, "rolo.proxy")] == []
-
-
-def test_no_circles():
-    """While modules are loaded; an import inside a function waits until all are."""
+def test_no_circles_while_loading():
+    """An import inside a function waits until all are loaded."""
     graph = {
         module: [name for name, loading in imports_of(module).items() if loading]
         for module in MODULES
@@ -170,6 +143,20 @@ def test_no_circles():
 
     for module in sorted(graph):
         walk(module)
+
+
+@pytest.mark.parametrize("module", sorted(m for m in MODULES if is_inside(m, "rolo.wire")))
+def test_rules_have_no_io_and_no_clock(module):
+    forbidden = {"asyncio", "socket", "ssl", "select", "selectors", "threading", "time", "queue"}
+    assert {name.partition(".")[0] for name in imports_of(module)} & forbidden == set()
+
+
+def test_no_folder_holds_more_than_a_fifth_of_the_code():
+    sizes = {}
+    for path in MODULES.values():
+        sizes[path.parent] = sizes.get(path.parent, 0) + len(path.read_text().splitlines())
+    largest = max(sizes, key=sizes.get)
+    assert sizes[largest] * 5 <= sum(sizes.values()), largest
 
 
 @pytest.mark.parametrize("library", ["pydantic", "httptools", "uvicorn", "hypercorn", "granian"])

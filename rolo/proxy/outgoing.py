@@ -14,8 +14,8 @@ from rolo.proxy.forwarded_fields import ForwardedPolicy
 from rolo.request import Request, get_raw_path, restore_payload
 from rolo.upstream.request import UpstreamRequest
 from rolo.websocket.request import WebSocketRequest
+from rolo.wire import hop_by_hop
 from rolo.wire.fields import RawHeaders
-from rolo.wire.hop_by_hop import _HOP_BY_HOP_AND_LENGTH, _passed
 from rolo.wire.target import Origin, Upstream, join_target, parse_upstream, split_target
 
 HeaderEdits = Headers | t.Mapping[str, str]
@@ -287,7 +287,7 @@ def outgoing_headers(
     asked = host
     if asked is None and hosts:
         asked = headers[names.index(b"host")][1]
-    passed = _passed(headers, names, _HOP_BY_HOP_AND_LENGTH)
+    passed = hop_by_hop.passed(headers, names, keep_length=False)
     if b"te" in names and any(name.lower() == b"te" for name, _ in passed):
         # RFC 9110 section 10.1.4: it is for the next one only, and has to say so.
         passed.append((b"Connection", b"TE"))

@@ -1,4 +1,19 @@
-"""Close codes (RFC 6455 section 7.4, and IANA's registry)."""
+"""Close codes (RFC 6455 section 7.4, and IANA's registry), and what a close on one leg of a
+relayed websocket means on the other: the one table.
+
+=====================  ==================  ===================  =========================
+What the leg reports   to the client       to the origin        Why
+=====================  ==================  ===================  =========================
+1000-1003, 1007-1014   the same, with its reason                codes that may be sent
+3000-4999              the same, with its reason                codes that may be sent
+1005                   a close without a code                   none was sent
+1006, 1015             1011                1001                 the leg was lost
+anything else          1011                1001                 may not be sent
+=====================  ==================  ===================  =========================
+
+An origin that breaks the protocol is closed with the code for that; to the client this is
+1011, since it did nothing wrong.
+"""
 
 from __future__ import annotations
 

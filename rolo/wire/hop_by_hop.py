@@ -1,4 +1,4 @@
-"""Which header fields pass a proxy, and which it adds (RFC 9110 section 7.6, RFC 7239).
+"""Which header fields pass a proxy (RFC 9110 section 7.6.1).
 
 Pure functions over lists of raw pairs. Order, case and repeats stay as they came.
 """
@@ -28,24 +28,25 @@ def end_to_end(headers: RawHeaders, *, keep_length: bool = True) -> RawHeaders:
 
     :param keep_length: whether Content-Length stays
     """
-    names = [name.lower() for name, _ in headers]
-    return _passed(headers, names, _HOP_BY_HOP if keep_length else _HOP_BY_HOP_AND_LENGTH)
+    return passed(headers, [name.lower() for name, _ in headers], keep_length=keep_length)
 
 
-def _passed(headers: RawHeaders, names: list[bytes], drop: frozenset[bytes]) -> RawHeaders:
+def passed(headers: RawHeaders, names: list[bytes], *, keep_length: bool) -> RawHeaders:
+    """As :func:`end_to_end`, for callers that have the ``names`` in lower case already."""
+    drop = _HOP_BY_HOP if keep_length else _HOP_BY_HOP_AND_LENGTH
     if drop.isdisjoint(names):
         return list(headers)
     if b"connection" in names:
         for name, (_, value) in zip(names, headers, strict=True):
             if name == b"connection":
                 drop = _with_options(drop, value.lower())
-    passed = [field for field, name in zip(headers, names, strict=True) if name not in drop]
+    result = [field for field, name in zip(headers, names, strict=True) if name not in drop]
     if b"te" in names:
         for name, field in zip(names, headers, strict=True):
             if name == b"te" and _wants_trailers(field[1]):
-                passed.append((field[0], b"trailers"))
+                result.append((field[0], b"trailers"))
                 break
-    return passed
+    return result
 
 
 @functools.lru_cache(maxsize=256)

@@ -11,7 +11,7 @@ from leaks import Nothing, needs_proc
 from wire import Truncated, Wire, chunked, fetch
 
 from rolo.errors import ClientDisconnected
-from rolo.portal.portal import current_portal
+from rolo.portal import current_portal
 
 
 def echo(chain, context, response):
