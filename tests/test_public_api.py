@@ -391,82 +391,80 @@ def parameters(signature: str) -> list[tuple[str, t.Any]]:
     return listed + stars
 
 
-def rows(*kinds: str) -> list[t.Any]:
+def rows(*kinds: str) -> list[tuple[str, str, str]]:
     return [
-        pytest.param(module, name, what, id=f"{module}.{name}")
+        (module, name, what)
         for module, members in SURFACE.items()
         for name, what in members.items()
         if what in kinds or (what.startswith("(") and "(" in kinds)
     ]
 
 
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [
-        pytest.param(module, name, id=f"{module}.{name or '(module)'}")
-        for module, names in IMPORTABLE.items()
-        for name in ["", *names.split()]
-    ],
-)
-def test_name_can_be_imported(module, name):
-    imported = importlib.import_module(module)
-    assert not name or hasattr(imported, name)
+def test_names_can_be_imported():
+    for module, names in IMPORTABLE.items():
+        imported = importlib.import_module(module)
+        assert [name for name in names.split() if not hasattr(imported, name)] == [], module
 
 
-@pytest.mark.parametrize(("module", "name", "what"), rows("class"))
-def test_class_is_there(module, name, what):
-    assert inspect.isclass(find(module, name))
+def test_classes_are_there():
+    assert [row for row in rows("class") if not inspect.isclass(find(*row[:2]))] == []
 
 
-@pytest.mark.parametrize(("module", "name", "what"), rows("property"))
-def test_property_is_there(module, name, what):
-    assert isinstance(find(module, name), property)
+def test_properties_are_there():
+    assert [row for row in rows("property") if not isinstance(find(*row[:2]), property)] == []
 
 
-@pytest.mark.parametrize(("module", "name", "what"), rows("attribute"))
-def test_attribute_is_there(module, name, what):
+def test_attributes_are_there():
+    assert [row for row in rows("attribute") if not has_attribute(*row[:2])] == []
+
+
+def has_attribute(module, name):
     class_name, attribute = name.split(".")
     cls = find(module, class_name)
     declared = any(attribute in inspect.get_annotations(each) for each in cls.__mro__)
     ours = [each for each in cls.__mro__ if each.__module__.startswith("rolo")]
-    assert (
+    return (
         declared
         or hasattr(cls, attribute)
         or any(f"self.{attribute} = " in inspect.getsource(each) for each in ours)
     )
 
 
-@pytest.mark.parametrize(("module", "name", "signature"), rows("("))
-def test_parameters(module, name, signature):
-    found = find(module, name)
+@pytest.mark.parametrize("module", SURFACE)
+def test_parameters(module):
+    for _, name, signature in (row for row in rows("(") if row[0] == module):
+        assert_takes(find(module, name), "." in name, parameters(signature), f"{module}.{name}")
+
+
+def assert_takes(found, is_method, wanted, called):
     function = found.__func__ if isinstance(found, staticmethod | classmethod) else found
-    actual = list(inspect.signature(function).parameters.values())
-    if "." in name:
-        actual = actual[1:]
-    wanted = parameters(signature)
+    actual = list(inspect.signature(function).parameters.values())[is_method:]
     if not any(each.startswith("*") and each[1] != "*" for each, _ in wanted):
         actual = [each for each in actual if each.kind is not each.VAR_POSITIONAL]
     for parameter, (wanted_name, default) in zip(actual, wanted, strict=False):
-        assert str(parameter).split(":")[0].split("=")[0] == wanted_name
+        assert str(parameter).split(":")[0].split("=")[0] == wanted_name, called
         if default is inspect.Parameter.empty:
-            assert parameter.default is inspect.Parameter.empty
+            assert parameter.default is inspect.Parameter.empty, called
         elif default is ...:
-            assert parameter.default is not inspect.Parameter.empty
+            assert parameter.default is not inspect.Parameter.empty, called
         else:
-            assert parameter.default == default
-    assert len(actual) >= len(wanted)
+            assert parameter.default == default, called
+    assert len(actual) >= len(wanted), called
     for parameter in actual[len(wanted) :]:
         optional = parameter.default is not inspect.Parameter.empty
         assert optional or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
 
 
-@pytest.mark.parametrize("path", DEEP)
-def test_deep_name(path):
+def test_deep_names():
+    assert [path for path in DEEP if find_path(path) is None] == []
+
+
+def find_path(path):
     module, _, name = path.rpartition(".")
     if name and module.rpartition(".")[2][:1].isupper():
         module, _, owner = module.rpartition(".")
         name = f"{owner}.{name}"
-    assert find(module, name) is not None
+    return find(module, name)
 
 
 def test_decorators_are_not_replaced_by_modules():

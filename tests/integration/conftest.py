@@ -1,17 +1,40 @@
-"""Servers under test: every conformance test runs on each of them, in both modes."""
+"""Servers under test: every conformance test meets each of them (see ``tests/choosing.py``)."""
 
 import contextlib
+import pathlib
 import ssl
 import threading
 
 import pytest
 import trustme
+from choosing import case_of, chosen
 from commanded import LOOP_SERVERS, MODES, Commanded, installed
 from relays import relayed, relaying  # noqa: F401 - fixtures
 from threaded_origin import ThreadedOrigin
 
 from rolo.gateway import Gateway
 from rolo.serving import ServerTls, serve
+
+HERE = pathlib.Path(__file__).parent
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--everywhere"):
+        return
+    tests = {}
+    for item in items:
+        if HERE in item.path.parents and hasattr(item, "callspec"):
+            case = case_of(item.callspec.params, item.callspec.id)
+            if case is not None:
+                test = f"{item.path.name}::{item.originalname}"
+                tests.setdefault(test, []).append((item, case))
+    left_out = set()
+    for test, cases in tests.items():
+        mark = cases[0][0].get_closest_marker("all_variations_on")
+        kept = chosen(test, [case for _, case in cases], mark.args if mark else ())
+        left_out |= {item for item, case in cases if case not in kept}
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=list(left_out))
 
 
 @pytest.fixture(params=[f"{server}-{mode}" for server in LOOP_SERVERS for mode in MODES])

@@ -1,11 +1,14 @@
 """Bodies, both ways: framing, streaming, trailers, and answers that have none."""
 
 import contextlib
+import itertools
 import threading
 
 import pytest
 from fidelity import DEADLINE, OK, request
 from wire import chunked
+
+from rolo.serving import SERVERS
 
 pytest_plugins = ["fidelity_fixtures"]
 
@@ -50,8 +53,11 @@ REQUESTS = {
 }
 
 
-@pytest.mark.parametrize("kind", REQUESTS)
-@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS", "PURGE"])
+@pytest.mark.all_variations_on(*SERVERS)
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    list(zip(REQUESTS, itertools.cycle(["GET", "POST", "DELETE", "OPTIONS", "PURGE"]))),
+)
 def test_framing_and_body_of_a_request_stay_as_they_are(proxied, method, kind):
     field, raw, expected, body = REQUESTS[kind]
     fields = [field] if field else []
@@ -86,6 +92,7 @@ def test_the_first_bytes_of_an_upload_arrive_before_the_last_are_sent(proxied, o
     assert pieces == [b"a", b"b"]
 
 
+@pytest.mark.all_variations_on(*SERVERS)
 @pytest.mark.parametrize(
     "data",
     [
@@ -166,6 +173,7 @@ ANSWERS = {
 }
 
 
+@pytest.mark.all_variations_on(*SERVERS)
 @pytest.mark.parametrize("kind", ANSWERS)
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
 def test_framing_and_body_of_an_answer_stay_as_they_are(proxied, origin, kind, version):
@@ -179,6 +187,7 @@ def test_framing_and_body_of_an_answer_stay_as_they_are(proxied, origin, kind, v
     assert answer.body == body
 
 
+@pytest.mark.all_variations_on(*SERVERS)
 @pytest.mark.parametrize("kind", ANSWERS)
 def test_a_client_of_http_1_0_gets_any_body(proxied, origin, kind):
     raw, _, body = ANSWERS[kind]
@@ -270,6 +279,7 @@ def read_piece(wire, answer, size):
     return data
 
 
+@pytest.mark.all_variations_on(*SERVERS)
 @pytest.mark.parametrize("wanted", [True, False], ids=["TE: trailers", "not asked for"])
 @pytest.mark.parametrize("slowly", [True, False], ids=["streamed", "at once"])
 def test_trailers_of_an_answer_pass_or_are_dropped(proxied, origin, wanted, slowly):
@@ -313,6 +323,7 @@ BODILESS = {
 }
 
 
+@pytest.mark.all_variations_on(*SERVERS)
 @pytest.mark.parametrize("kind", BODILESS)
 def test_answers_without_a_body_end_with_their_head(proxied, origin, kind):
     method, head, length = BODILESS[kind]

@@ -8,6 +8,8 @@ import pytest
 from fidelity import PROXIES, UNSUPPORTED, answering, request
 from wire import Wire
 
+from rolo.serving import SERVERS
+
 pytest_plugins = ["fidelity_fixtures"]
 
 ADDED = ["X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host"]
@@ -205,6 +207,7 @@ def test_an_empty_query_passes(proxied):
     assert proxied.origin.last.target == ("/a" if proxied.cannot("empty query") else "/a?")
 
 
+@pytest.mark.all_variations_on(*SERVERS)
 @pytest.mark.parametrize(
     ("target", "point"),
     [
@@ -235,6 +238,7 @@ def test_the_asterisk_form_passes(proxied):
     assert proxied.origin.last.line == "OPTIONS * HTTP/1.1"
 
 
+@pytest.mark.all_variations_on(*SERVERS)
 @pytest.mark.parametrize(
     "line",
     ["GET /a\x01b", "GET /a\x7fb", "GET /a b", "GET /a\tb", "GET foo", "GET *", "GET /\0"],
@@ -307,6 +311,7 @@ def test_many_fields_pass_both_ways(proxied, origin, count):
         assert seen == as_named(proxied, fields)
 
 
+@pytest.mark.all_variations_on(*SERVERS)
 @pytest.mark.parametrize("reason", ["Very Odd", "", "Caf\xe9"], ids=["odd", "empty", "bytes"])
 def test_status_and_reason_phrase_pass(proxied, origin, reason):
     origin.answer(f"HTTP/1.1 299 {reason}\r\nContent-Length: 2\r\n\r\nok".encode("latin-1"))
@@ -360,6 +365,7 @@ def test_redirects_and_cookies_are_the_clients_business(proxied, origin, status)
 # --- methods and upgrades ---------------------------------------------------------------
 
 
+@pytest.mark.all_variations_on(*SERVERS)
 @pytest.mark.parametrize("method", ["PURGE", "M-SEARCH", "TRACE", "QUERY", "BREW", "$a~!b"])
 def test_any_method_passes(proxied, method):
     answer = proxied.exchange(f"{method} /")
@@ -381,6 +387,7 @@ def test_the_case_of_a_method_passes(proxied):
         assert proxied.origin.last.method == expected
 
 
+@pytest.mark.all_variations_on(*SERVERS)
 @pytest.mark.parametrize("target", ["/", "origin.test:443"], ids=["path", "authority"])
 def test_connect_makes_no_tunnel(proxied, target):
     answer = proxied.exchange(f"CONNECT {target}")
@@ -388,6 +395,7 @@ def test_connect_makes_no_tunnel(proxied, target):
     assert proxied.origin.exchanges == []
 
 
+@pytest.mark.all_variations_on(*SERVERS)
 @pytest.mark.parametrize("protocol", ["h2c", "foo", "TLS/1.0, HTTP/1.1", "h2c, foo"])
 def test_unknown_upgrades_are_not_passed_on(proxied, protocol):
     answer = proxied.exchange(

@@ -8,6 +8,8 @@ import pytest
 from fidelity import DEADLINE, OK, request
 from wire import chunked
 
+from rolo.serving import SERVERS
+
 pytest_plugins = ["fidelity_fixtures"]
 
 EXPECT = "Expect: 100-continue"
@@ -63,6 +65,7 @@ def test_the_body_is_asked_for_when_the_origin_asks_for_it(proxied, origin, fiel
     assert origin.last.body == b"hello"
 
 
+@pytest.mark.all_variations_on("werkzeug")
 @pytest.mark.parametrize("status", [401, 413, 417])
 @pytest.mark.parametrize("ending", ["keeps the connection", "closes"])
 def test_an_origin_that_refuses_is_heard_before_the_body_is_sent(proxied, origin, status, ending):
@@ -138,6 +141,7 @@ HINTS = (
 )
 
 
+@pytest.mark.all_variations_on(*SERVERS)
 @pytest.mark.parametrize("early", [True, False], ids=["ahead of the answer", "with the answer"])
 def test_interim_answers_pass_or_are_dropped_and_are_never_the_answer(proxied, origin, early):
     go_on = threading.Event()
@@ -201,6 +205,7 @@ def test_interim_answers_without_end_are_cut(proxied, origin):
 # --- early answers ----------------------------------------------------------------------
 
 
+@pytest.mark.all_variations_on("werkzeug")
 @pytest.mark.parametrize("ending", ["keeps the connection", "closes"])
 @pytest.mark.parametrize("field", ["Content-Length: 100000000", "Transfer-Encoding: chunked"])
 def test_an_early_answer_reaches_the_client_in_the_middle_of_its_upload(

@@ -206,6 +206,7 @@ def dying_second(*, after_head, reset=False):
     return script
 
 
+@pytest.mark.all_variations_on("werkzeug")
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
 def test_idempotent_requests_on_a_stale_connection_are_retried_once(each_client, method, reset):
@@ -216,6 +217,7 @@ def test_idempotent_requests_on_a_stale_connection_are_retried_once(each_client,
         assert origin.lines == ["GET /first", f"{method} /second", f"{method} /second"]
 
 
+@pytest.mark.all_variations_on("werkzeug")
 @pytest.mark.parametrize("body", [None, b"some body"], ids=["no body", "body"])
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
 def test_a_post_is_never_sent_twice(each_client, body, reset):

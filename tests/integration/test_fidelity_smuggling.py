@@ -7,6 +7,8 @@ import re
 import pytest
 from fidelity import OK, answering, request
 
+from rolo.serving import SERVERS
+
 pytest_plugins = ["fidelity_fixtures"]
 
 SMUGGLED = request("GET /smuggled", "X-Smuggled: yes")
@@ -164,6 +166,7 @@ def send(proxied, data):
     return [int(status) for status in re.findall(rb"HTTP/1\.\d (\d\d\d)", received)], closed
 
 
+@pytest.mark.all_variations_on(*SERVERS)
 @pytest.mark.parametrize("vector", REFUSED)
 def test_what_is_ambiguous_is_refused_and_the_connection_closed(proxied, vector):
     outcome = Outcome(proxied, REFUSED[vector])
@@ -176,6 +179,7 @@ def test_what_is_ambiguous_is_refused_and_the_connection_closed(proxied, vector)
     assert set(outcome.statuses) <= {400, 431, 501, 505}
 
 
+@pytest.mark.all_variations_on(*SERVERS)
 @pytest.mark.parametrize("vector", ONE_READING)
 def test_what_servers_forgive_is_forwarded_as_one_well_formed_request(proxied, vector):
     assert_refused_or_one_reading(Outcome(proxied, ONE_READING[vector]))
@@ -242,6 +246,7 @@ BAD_ANSWERS = {
 }
 
 
+@pytest.mark.all_variations_on("werkzeug")
 @pytest.mark.parametrize("vector", BAD_ANSWERS)
 def test_an_ambiguous_answer_is_a_502(proxied, origin, vector):
     origin.answer(b"HTTP/1.1 200 OK\r\n" + BAD_ANSWERS[vector])
@@ -250,6 +255,7 @@ def test_an_ambiguous_answer_is_a_502(proxied, origin, vector):
     assert proxied.exchange("GET /").body == b"ok"
 
 
+@pytest.mark.all_variations_on("werkzeug")
 @pytest.mark.parametrize(
     "line",
     [b"HTTP/1.1 20 OK", b"HTTP/1.1 2000 OK", b"HTTP/2 200 OK", b"HTTP/1.1  200 OK", b"ICY 200 OK",

@@ -5,6 +5,7 @@ import socket
 import threading
 
 import pytest
+from commanded import LOOP_SERVERS
 from websocket_origin import BINARY, KEY, TEXT, Client, WebSocketOrigin, accept_key, echo, frame
 from wire import Wire
 
@@ -233,6 +234,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.all_variations_on(*LOOP_SERVERS)
 @pytest.mark.parametrize("broken", BROKEN)
 def test_a_broken_handshake_never_reaches_a_tunnel(relaying, broken):
     url, origin = relaying()
@@ -250,6 +252,7 @@ def test_a_broken_handshake_never_reaches_a_tunnel(relaying, broken):
     assert origin.requests == []
 
 
+@pytest.mark.all_variations_on(*LOOP_SERVERS)
 @pytest.mark.parametrize(
     ("upgrade", "connection"),
     [
