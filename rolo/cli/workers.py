@@ -106,6 +106,9 @@ class Supervisor:
         """Pass the signal on and wait for the workers."""
         for worker in self._workers:
             worker.send_signal(signal.SIGTERM)
+        # The workers close theirs first thing. With ours open the kernel would still let
+        # clients connect, and nobody would ever accept them.
+        self._sock.close()
         limit = self._shutdown_timeout
         deadline = None if limit is None else time.monotonic() + limit + _PATIENCE
         try:

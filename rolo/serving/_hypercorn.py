@@ -57,6 +57,7 @@ from wsproto.frame_protocol import CloseReason
 
 from rolo.serving.base import CAPABILITIES, AsgiApp, Settings
 from rolo.serving.hypercorn import HTTP1, HTTP2
+from rolo.serving.listener import Listener
 from rolo.serving.loop import Lifetime
 
 LOG = logging.getLogger(__name__)
@@ -85,13 +86,14 @@ class MendedServer:
         if settings.tls is not None:
             tls["ssl"] = settings.tls.context(("h2", "http/1.1"))
             tls["ssl_shutdown_timeout"] = _TIME_TO_FLUSH
-        listener = await asyncio.start_server(
-            self._accepted, sock=settings.sock, backlog=self._config.backlog, **tls
-        )
+        listener = Listener(self._protocol, settings.sock, **tls)
         lifetime.ready()
         grace = await lifetime.stopping()
-        listener.close()
+        await listener.close()
         await self._stop(grace)
+
+    def _protocol(self) -> asyncio.StreamReaderProtocol:
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._accepted)
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = t.cast("asyncio.Task[t.Any]", asyncio.current_task())

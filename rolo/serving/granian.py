@@ -68,6 +68,10 @@ class GranianAdapter(LoopAdapter):
         lifetime.ready()
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         server.stop()  # type: ignore[no-untyped-call]
+        # All descriptors of the listening socket: who connects from now on would wait in the
+        # kernel for as long as one of them is open.
+        server._shd = None
+        settings.sock.close()
         await asyncio.wait({serving}, timeout=stopping.result() if stopping.done() else 1.0)
         stopping.cancel()
         serving.cancel()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import socket
 import ssl as ssl_module
@@ -13,8 +12,9 @@ from rolo.gateway.asgi import AsgiGateway
 from rolo.native.connection import ExchangeHandler, NativeSettings, ServerState
 from rolo.native.http import CAPABILITIES
 from rolo.serving.base import App, AsgiApp, Fitted, LoopAdapter, Settings
+from rolo.serving.listener import Listener
 from rolo.serving.loop import Lifetime
-from rolo.serving.sockets import BACKLOG
+from rolo.serving.sockets import listen, listen_unix
 from rolo.wire.http1 import HeadLimits
 
 __all__ = ["NativeAdapter", "NativeServer", "start"]
@@ -25,21 +25,22 @@ _TLS_HANDSHAKE_TIMEOUT = 10.0
 class NativeServer:
     """A listening native server. Whoever started it closes it, on the same loop."""
 
-    def __init__(self, server: asyncio.Server, server_state: ServerState) -> None:
-        self._server = server
+    def __init__(self, listener: Listener, server_state: ServerState) -> None:
+        self._listener = listener
         self.server_state = server_state
 
     @property
     def sockets(self) -> tuple[t.Any, ...]:
         """The listening sockets; empty once closed."""
-        return tuple(self._server.sockets)
+        return self._listener.sockets
 
     async def close(self, grace: float | None = 5.0) -> None:
         """Stop accepting, let running exchanges finish, then break off what is left.
 
         :param grace: seconds for running exchanges; ``None`` waits for them for ever
         """
-        self._server.close()
+        self.server_state.draining = True  # who still waits to be accepted is told so (503)
+        await self._listener.close()
         await self.server_state.shutdown(grace)
 
 
@@ -56,39 +57,20 @@ async def start(
     """Serve ``handler`` on the running loop; returns when connections are accepted.
 
     :param handler: a :class:`rolo.bridge.bridge.Bridge`, or anything of its shape
-    :param host: address to listen on; ``None`` for all
+    :param host: address to listen on; ``None`` for all IPv4 addresses
     :param port: 0 lets the system choose
-    :param sock: a bound socket to use instead; closed with the server
+    :param sock: a listening, non-blocking socket to use instead; closed with the server
     :param uds: path of a UNIX socket to make and listen on instead
     :param ssl: server context; its ALPN should offer ``http/1.1`` only
     :raises OSError: the address cannot be had
     """
-    loop = asyncio.get_running_loop()
+    if sock is None:
+        sock = listen(host or "", port) if uds is None else listen_unix(uds)
     server_state = ServerState(handler, settings, scheme="https" if ssl is not None else "http")
     tls: dict[str, t.Any] = {}
     if ssl is not None:
         tls = {"ssl": ssl, "ssl_handshake_timeout": _TLS_HANDSHAKE_TIMEOUT}
-    try:
-        if uds is not None:
-            server = await loop.create_unix_server(
-                server_state.connection, uds, backlog=BACKLOG, **tls
-            )
-        elif sock is not None and sock.family not in (socket.AF_INET, socket.AF_INET6):
-            server = await loop.create_unix_server(
-                server_state.connection, sock=sock, backlog=BACKLOG, **tls
-            )
-        elif sock is not None:
-            server = await loop.create_server(
-                server_state.connection, sock=sock, backlog=BACKLOG, **tls
-            )
-        else:
-            server = await loop.create_server(
-                server_state.connection, host, port, backlog=BACKLOG, reuse_address=True, **tls
-            )
-    except BaseException:
-        await server_state.shutdown(0)
-        raise
-    return NativeServer(server, server_state)
+    return NativeServer(Listener(server_state.connection, sock, **tls), server_state)
 
 
 class NativeAdapter(LoopAdapter):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import stat
 
 BACKLOG = 2048
 """Connections that may wait in the kernel; what nginx and uvicorn ask for as well."""
@@ -42,6 +44,25 @@ def listen(host: str, port: int, *, backlog: int = BACKLOG) -> socket.socket:
         raise OSError(
             error.errno, f"cannot listen on {bracketed(host)}:{port}: {reason}"
         ) from error
+    return sock
+
+
+def listen_unix(path: str | os.PathLike[str], *, backlog: int = BACKLOG) -> socket.socket:
+    """Return a non-blocking UNIX socket that listens at ``path``, in place of a stale one.
+
+    :raises OSError: the path cannot be had
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            os.unlink(path)
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.bind(os.fspath(path))
+        sock.listen(backlog)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
     return sock
 
 

@@ -8,6 +8,7 @@ chunks, and stopping is slow because uvicorn looks for the signal ten times a se
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.util
 import socket
 import struct
@@ -17,6 +18,7 @@ import typing as t
 from rolo.bridge.downstream import Capabilities
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
 from rolo.serving.base import CAPABILITIES, AsgiApp, LoopAdapter, Settings
+from rolo.serving.listener import Listener
 from rolo.serving.loop import Lifetime
 
 if t.TYPE_CHECKING:
@@ -61,11 +63,23 @@ class UvicornAdapter(LoopAdapter):
         server.config.load()
         server.lifespan = server.config.lifespan_class(server.config)
         server.lifespan.state[CAPABILITIES] = self.capabilities
-        await server.startup(sockets=[settings.sock])
         # uvicorn's own loop, which we do not run, would set these once a second.
         server.server_state.default_headers = server.config.encoded_headers
+        tls = {"ssl": server.config.ssl} if server.config.ssl is not None else {}
+        listener = Listener(functools.partial(_connection, server), settings.sock, **tls)
         lifetime.ready()
-        await _stop(server, await lifetime.stopping())
+        grace = await lifetime.stopping()
+        await listener.close()
+        await _stop(server, grace)
+
+
+def _connection(server: uvicorn.Server) -> asyncio.Protocol:
+    """As uvicorn's ``startup`` makes the protocol of a connection."""
+    kind = t.cast(t.Any, server.config.http_protocol_class)
+    made = kind(
+        config=server.config, server_state=server.server_state, app_state=server.lifespan.state
+    )
+    return t.cast(asyncio.Protocol, made)
 
 
 def _config(app: AsgiApp, settings: Settings, limits: Limits) -> uvicorn.Config:
@@ -85,7 +99,6 @@ def _config(app: AsgiApp, settings: Settings, limits: Limits) -> uvicorn.Config:
         # Whom to believe about the client's address is decided by the proxy, not here.
         "proxy_headers": False,
         "timeout_keep_alive": KEEP_ALIVE,
-        "backlog": 2048,
         "ws_max_size": sys.maxsize if limits.max_message is None else limits.max_message,
         "ws_ping_interval": limits.ping_interval,
         "ws_ping_timeout": limits.ping_timeout,
@@ -212,8 +225,6 @@ def _websocket_protocol() -> type[asyncio.Protocol]:
 async def _stop(server: uvicorn.Server, grace: float | None) -> None:
     """As uvicorn's ``shutdown``, without its fixed pauses, and with nothing left open."""
     state = server.server_state
-    for listener in server.servers:
-        listener.close()
     for connection in list(state.connections):
         connection.shutdown()
     loop = asyncio.get_running_loop()

@@ -31,6 +31,7 @@ from rolo.serving.base import (
     Settings,
     is_asgi,
 )
+from rolo.serving.listener import EXHAUSTED, NOT_ACCEPTING, RETRY_DELAY
 from rolo.serving.wsgi_input import RequestInput
 from rolo.wire.admission import admit
 from rolo.wire.http1 import Framing, body_decoder
@@ -104,8 +105,10 @@ class ThreadServer(RunningServer):
                 return
             self._closed = True
             grace = self._settings.shutdown_timeout if timeout is None else timeout
-            self._server.shutdown()
+            self._server.stop_accepting()
             self._thread.join()
+            # Now, not after the drain: who connects meanwhile would wait for nobody.
+            self._settings.sock.close()
             self._server.drain(grace)
             self._release()
 
@@ -258,7 +261,22 @@ class _Server(ThreadedWSGIServer):
         self._guard = threading.Lock()
         self._open: dict[socket.socket, threading.Thread] = {}
         self._busy: set[socket.socket] = set()
+        self._stopping = threading.Event()
         super().__init__(*args, **kwargs)
+
+    def stop_accepting(self) -> None:
+        """End ``serve_forever``, which closes its listening socket."""
+        self._stopping.set()
+        self.shutdown()
+
+    def get_request(self) -> t.Any:
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in EXHAUSTED:  # socketserver would try again at once, and for ever
+                LOG.error(NOT_ACCEPTING, RETRY_DELAY, error.strerror)
+                self._stopping.wait(RETRY_DELAY)
+            raise
 
     def process_request_thread(self, request: t.Any, client_address: t.Any) -> None:
         with self._guard:

@@ -241,6 +241,29 @@ def test_workers_end_with_their_parent(rolo, origin):
     await_that(lambda: not any(alive(worker) for worker in workers))
 
 
+def test_who_connects_while_workers_stop_is_not_left_waiting(rolo, origin):
+    patient = ("--shutdown-timeout", "60")
+    command = rolo("proxy", origin.url, "--listen", "127.0.0.1:0", "--workers", "2", *patient)
+    port = command.port()
+    with socket.create_connection(("127.0.0.1", port), DEADLINE) as client:
+        client.sendall(b"GET /events?count=1e9&interval=0.02 HTTP/1.1\r\nHost: x\r\n\r\n")
+        while b"event 0" not in client.recv(65536):
+            pass
+        command.process.send_signal(signal.SIGTERM)
+        refused = False
+        while not refused:
+            try:
+                with socket.create_connection(("127.0.0.1", port), 5) as late:
+                    late.sendall(b"GET /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    while late.recv(65536):
+                        pass
+            except ConnectionRefusedError:
+                refused = True
+            except ConnectionError:
+                pass
+        assert command.stop() == 1  # at once: it still waited for the first client
+
+
 def test_workers_that_keep_dying_are_given_up():
     argv = ["proxy", "no-url-at-all"]
     with (
