@@ -31,6 +31,7 @@ from rolo.errors import (
     UnusableMethod,
     describe,
 )
+from rolo.portal.containment import contained
 from rolo.portal.portal import Portal
 from rolo.response import Response
 from rolo.wire.proxy_status import proxy_status
@@ -119,10 +120,10 @@ class HttpExchanges:
             else:
                 await self._process_on_thread(request, response)
         except ClientDisconnected:
-            response.close()
+            _close(response.close, request)
             raise
         except Exception as exc:
-            response.close()
+            _close(response.close, request)
             if isinstance(exc, RoloError) and exc.status != 500:
                 LOG.warning("%s failed: %s", _line(request), describe(exc))
             else:
@@ -148,9 +149,10 @@ class HttpExchanges:
         portal = request.portal
         portal.task = portal.owner
         if portal.gone:
-            response.close()
+            _close(response.close, request)
             raise ClientDisconnected("the client left")
         answer = answer_of(response, lambda: request.environ, request.method)
+        answer.close = functools.partial(_close, answer.close, request)
         if answer.whole is not None and not answer.trailers():
             answer.close()
             await downstream.send_complete(
@@ -240,6 +242,18 @@ def error_response(error: BaseException) -> Response:
 def _line(request: BridgeRequest) -> str:
     """What a log calls ``request``; a client must not write lines of its own into it."""
     return ascii(f"{request.head.method} {request.head.target.decode('latin-1')}")[1:-1]
+
+
+def _close(close: t.Callable[[], None], request: BridgeRequest) -> None:
+    """Close a body. What its code raises is logged: it is too late to tell the client."""
+    try:
+        close()
+    except BaseException as exc:
+        error = contained(exc)
+        if isinstance(error, ClientDisconnected):
+            LOG.debug("client left: %s", _line(request))
+        else:
+            LOG.error("error while closing the answer to %s", _line(request), exc_info=error)
 
 
 def _small_length(request: BridgeRequest) -> int | None:

@@ -7,6 +7,7 @@ import threading
 import typing as t
 
 from rolo.net.body_stream import BodyStream, Sink
+from rolo.portal.containment import contained
 from rolo.portal.portal import Portal
 from rolo.portal.workers import Workers
 
@@ -34,7 +35,6 @@ class ThreadBody(BodyStream):
         self._iterator: t.Iterator[bytes] | None = None
         self._close = close
         self._workers = workers
-        self._loop = portal.loop
         self._portal = portal
         self._lock = threading.Lock()
         self._running = False
@@ -46,7 +46,7 @@ class ThreadBody(BodyStream):
         self._telling = False
         # Only the loop's thread touches the following.
         self._ended = False
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
 
     def __aiter__(self) -> t.AsyncIterator[bytes]:
         return self
@@ -110,7 +110,7 @@ class ThreadBody(BodyStream):
             self._put_size += sum(map(len, pieces))
             self._put(pieces)
 
-    def _left(self, error: BaseException | None, ended: bool) -> None:
+    def _left(self, error: Exception | None, ended: bool) -> None:
         """The worker has come out."""
         self._take_made()
         self._error = error
@@ -131,9 +131,10 @@ class ThreadBody(BodyStream):
             if self._iterator is None:
                 self._iterator = iter(self._body)
             ended = self._pull_stretch(self._iterator)
-            self._tell(None, ended)
         except BaseException as exc:  # noqa: BLE001 - raised again where the body is sent
-            self._tell(exc, True)
+            self._tell(contained(exc, steered=False), True)
+        else:
+            self._tell(None, ended)
 
     def _pull_stretch(self, iterator: t.Iterator[bytes]) -> bool:
         for piece in iterator:
@@ -145,12 +146,12 @@ class ThreadBody(BodyStream):
             self._made.append(piece)
             if not self._telling:
                 self._telling = True
-                self._loop.call_soon_threadsafe(self._take_made)
+                self._portal.post(self._take_made)
             if self._is_full():
                 return False
         return True
 
-    def _tell(self, error: BaseException | None, ended: bool) -> None:
+    def _tell(self, error: Exception | None, ended: bool) -> None:
         with self._lock:
             self._running = False
             close_here = self._stopped and not self._closed
@@ -159,4 +160,4 @@ class ThreadBody(BodyStream):
             self._portal.settle()
             self._close()
         else:
-            self._loop.call_soon_threadsafe(self._left, error, ended)
+            self._portal.post(self._left, error, ended)

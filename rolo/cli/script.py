@@ -19,6 +19,7 @@ import types
 import typing as t
 
 from rolo.cli.errors import CommandError
+from rolo.cli.stop import StopNow
 from rolo.proxy.handler import ProxyHandler
 from rolo.proxy.hooks.hooks import PHASES, HookFunctions, Hooks
 
@@ -79,13 +80,20 @@ class readable:
         pass
 
     def __exit__(self, kind: t.Any, error: BaseException | None, tb: t.Any) -> None:
-        if isinstance(error, CommandError) or not isinstance(error, Exception):
+        if error is None or isinstance(error, CommandError | StopNow):
             return
+        where = self._where(tb)
+        if not isinstance(error, Exception):
+            # Not even with code 0: a server that ends in silence is nobody's wish.
+            raised = f"{type(error).__name__}: {error}".rstrip(": ")
+            raise CommandError(f"{where}: a script must not end the program ({raised})", 2)
         if isinstance(error, SyntaxError) and error.filename == self._path:
             raise CommandError(f"{self._path}:{error.lineno}: {error.msg}", 2) from error
-        lines = [f.lineno for f in traceback.extract_tb(tb) if f.filename == self._path]
-        where = f"{self._path}:{lines[-1]}" if lines else self._path
         raise CommandError(f"{where}: {type(error).__name__}: {error}", 2) from error
+
+    def _where(self, tb: t.Any) -> str:
+        lines = [f.lineno for f in traceback.extract_tb(tb) if f.filename == self._path]
+        return f"{self._path}:{lines[-1]}" if lines else self._path
 
 
 def _script(path: str, module: types.ModuleType) -> Script:

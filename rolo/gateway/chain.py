@@ -10,6 +10,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from rolo.errors import ClientDisconnected, RoloError
+from rolo.portal.containment import ERRORS, contained
 from rolo.request import Request
 from rolo.response import Response
 from rolo.websocket.errors import WebSocketDisconnectedError
@@ -128,6 +129,10 @@ class HandlerChain(t.Generic[RC]):
 
     Errors that response handlers, exception handlers and finalizers raise are logged, with
     their traceback at debug level, and change nothing.
+
+    ``SystemExit`` and ``KeyboardInterrupt`` are errors like any other: they end the exchange,
+    not the program. What exception handlers get is a
+    :class:`~rolo.portal.containment.ProgramExit`.
     """
 
     request_handlers: list[Handler[t.Any]]
@@ -170,8 +175,8 @@ class HandlerChain(t.Generic[RC]):
             for handler in self.request_handlers:
                 try:
                     handler(self, context, response)
-                except Exception as exc:  # noqa: BLE001 - what a handler raises is anything
-                    self._handle_exception(exc, response)
+                except ERRORS as exc:
+                    self._handle_exception(contained(exc), response)
                 if self.error is not None:
                     raise self.error
                 if self.terminated:
@@ -238,8 +243,8 @@ class HandlerChain(t.Generic[RC]):
         for handler in self.exception_handlers:
             try:
                 handler(self, e, t.cast("RC", self.context), response)
-            except Exception as exc:  # noqa: BLE001 - likewise
-                _log_error("exception while running exception handler", exc)
+            except ERRORS as exc:
+                _log_error("exception while running exception handler", contained(exc))
 
     def _call_response_handlers(self, response: Response) -> None:
         for handler in self.response_handlers:
@@ -247,15 +252,15 @@ class HandlerChain(t.Generic[RC]):
                 return
             try:
                 handler(self, t.cast("RC", self.context), response)
-            except Exception as exc:  # noqa: BLE001 - likewise
-                _log_error("exception while running response handler", exc)
+            except ERRORS as exc:
+                _log_error("exception while running response handler", contained(exc))
 
     def _call_finalizers(self, response: Response) -> None:
         for handler in self.finalizers:
             try:
                 handler(self, t.cast("RC", self.context), response)
-            except Exception as exc:  # noqa: BLE001 - likewise
-                _log_error("exception while running request finalizer", exc)
+            except ERRORS as exc:
+                _log_error("exception while running request finalizer", contained(exc))
 
 
 class CompositeHandler:
@@ -357,10 +362,10 @@ def call_safe(
     and return ``None``."""
     try:
         return func(*(args or ()), **(kwargs or {}))
-    except Exception as exc:  # noqa: BLE001 - that is what it is for
+    except ERRORS as exc:
         if exception_message is None:
             exception_message = f"error calling function {getattr(func, '__name__', func)}"
-        _log_error(exception_message, exc)
+        _log_error(exception_message, contained(exc))
         return None
 
 

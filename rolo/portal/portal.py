@@ -18,6 +18,7 @@ import weakref
 import greenlet
 
 from rolo.errors import ClientDisconnected, NoPortalError, RoloError
+from rolo.portal.containment import contained
 from rolo.portal.workers import Workers
 
 T = t.TypeVar("T")
@@ -73,13 +74,19 @@ class HandlerGreenlet(greenlet.greenlet):
             del function, args
 
     def raise_failure(self) -> t.NoReturn:
-        """Raise what the handler raised, and forget it."""
+        """Raise what the handler raised, contained, and forget it."""
         failure, self.failure = self.failure, None
         assert failure is not None
         try:
-            raise failure
+            raise contained(failure, steered=_is_cancelled())
         finally:
             del failure  # its traceback leads back here
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody has cancelled the task that runs."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _called_deep(function: t.Callable[[], t.Any], levels: int) -> t.Any:
@@ -283,7 +290,7 @@ class Portal:
         returns. Cancelling does not stop it."""
         done: asyncio.Future[T] = self.loop.create_future()
 
-        def settle(result: t.Any, error: BaseException | None) -> None:
+        def settle(result: t.Any, error: Exception | None) -> None:
             if done.done():
                 return
             if error is None:
@@ -292,11 +299,12 @@ class Portal:
                 done.set_exception(error)
 
         def job() -> None:
-            result, error = None, None
+            result: t.Any = None
+            error: Exception | None = None
             try:
                 result = context.run(function, *args)
             except BaseException as exc:  # noqa: BLE001 - raised again where it is awaited
-                error = exc
+                error = contained(exc, steered=False)
             self.post(settle, result, error)
 
         workers.run(job)
@@ -429,7 +437,7 @@ class _Parked:
         self.task: asyncio.Task[t.Any] | None = None
 
     def start(self) -> None:
-        self.task = self.portal.loop.create_task(self.coroutine, context=self.context)
+        self.task = self.portal.loop.create_task(_contained(self.coroutine), context=self.context)
         self.portal.track(self.task)
         self.task.add_done_callback(lambda _: self.release())
 
@@ -445,4 +453,13 @@ class _Parked:
         try:
             return self.task.result()
         except asyncio.CancelledError:
+            self.coroutine.close()  # it may not even have begun
             raise self.portal.why_cut() from None
+
+
+async def _contained(coroutine: t.Coroutine[t.Any, t.Any, T]) -> T:
+    try:
+        return await coroutine
+    except (SystemExit, KeyboardInterrupt) as exc:
+        # A task that raises one of these takes its loop with it.
+        raise contained(exc) from exc

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import logging
 import queue
 import threading
 import time
 import typing as t
+
+LOG = logging.getLogger(__name__)
 
 _Future = concurrent.futures.Future[t.Any]
 _Job = tuple[float, t.Callable[[], t.Any], _Future | None]
@@ -70,8 +73,8 @@ class WorkerPool(concurrent.futures.Executor):
         self._last_wait = self._longest_wait = self._total_wait = 0.0
 
     def run(self, job: t.Callable[[], t.Any], future: _Future | None = None) -> None:
-        """Run ``job`` on a thread of the pool; it must not raise.
-        ``future`` is cancelled if the job is dropped before it started.
+        """Run ``job`` on a thread of the pool. What it raises is logged, but by a job that
+        knows its exchange better. ``future`` is cancelled if the job is dropped before it started.
 
         :raises RuntimeError: the pool is shut down
         """
@@ -159,13 +162,15 @@ class WorkerPool(concurrent.futures.Executor):
             self._note_start(time.monotonic() - queued_at)
             try:
                 job()
-            finally:
-                # The job must not live on in this frame until the next one comes.
-                del item, job, _
-                with self._lock:
-                    self._busy -= 1
-                    self._unfinished -= 1
-                    self._done += 1
+            except BaseException:
+                # Whatever it is, it must not end the thread, which would still be counted.
+                LOG.exception("a job raised on a thread of %s", self.name)
+            # The job must not live on in this frame until the next one comes.
+            del item, job, _
+            with self._lock:
+                self._busy -= 1
+                self._unfinished -= 1
+                self._done += 1
 
     def _note_start(self, waited: float) -> None:
         with self._lock:

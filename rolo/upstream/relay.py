@@ -14,6 +14,7 @@ import typing as t
 
 from rolo.bridge.downstream import WebSocketDownstream
 from rolo.net.websocket import Liveness, WebSocketPeer
+from rolo.portal.containment import ERRORS, contained
 from rolo.portal.portal import LoopScope
 from rolo.upstream.settings import WebSocketSettings
 from rolo.upstream.websocket import UpstreamWebSocket
@@ -180,8 +181,8 @@ class Relay:
             if asked is not None:
                 try:
                     given = asked(message)
-                except Exception as exc:  # noqa: BLE001 - raised again in _carry
-                    given = _raising(exc)
+                except ERRORS as exc:
+                    given = _raising(contained(exc))
                 if given is not message:
                     if given is None:
                         return True
@@ -222,8 +223,9 @@ class Relay:
                         self._closing = True
         except WebSocketDisconnectedError as exc:
             await self._ended(side, exc, sink, other)
-        except Exception:
-            LOG.exception("error while relaying a websocket from the %s", side)
+        except ERRORS as exc:
+            error = contained(exc)
+            LOG.error("error while relaying a websocket from the %s", side, exc_info=error)
             if self.closed is None:
                 self.closed = Closed(side, INTERNAL_ERROR, "")
             await self.close(INTERNAL_ERROR)

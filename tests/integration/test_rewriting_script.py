@@ -121,8 +121,18 @@ def test_workers_use_the_script_too(scripted):
             ": one handler at a time, not A and B",
         ),
         ("hooks = [1]", ": hooks is a list of objects"),
+        ("import sys\n\nsys.exit()\n", ":3: a script must not end the program (SystemExit)"),
+        ("raise KeyboardInterrupt", ":1: a script must not end the program (KeyboardInterrupt)"),
+        (
+            "from rolo.proxy import Hooks\nclass A(Hooks):\n    def __init__(self):\n"
+            "        raise SystemExit(3)\n    def on_request(self, context): ...\n",
+            ":4: a script must not end the program (SystemExit: 3)",
+        ),
     ],
-    ids=["syntax", "error", "name", "parameters", "empty", "import", "handlers", "list"],
+    ids=[
+        *("syntax", "error", "name", "parameters", "empty", "import", "handlers", "list"),
+        *("exit", "interrupt", "exit of a class"),
+    ],
 )
 def test_a_mistake_is_one_line_with_file_and_line(tmp_path, source, message):
     path = tmp_path / "script.py"

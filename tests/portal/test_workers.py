@@ -1,3 +1,4 @@
+import sys
 import threading
 
 import pytest
@@ -96,3 +97,20 @@ def test_dropped_jobs_are_cancelled():
 def test_a_pool_without_threads_is_refused():
     with pytest.raises(ValueError, match="at least one thread"):
         WorkerPool(0)
+
+
+@pytest.mark.parametrize("raised", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_no_job_ends_its_thread_whatever_it_raises(pool, raised, caplog):
+    def job():
+        raise raised("on purpose")
+
+    for _ in range(3):
+        pool.run(job)
+    assert pool.submit(lambda: "done").result(5) == "done"
+    assert caplog.text.count(f"{raised.__name__}: on purpose") == 3
+    assert pool.stats().threads <= 2
+
+
+def test_what_a_job_raises_reaches_whoever_submitted_it_whatever_it_is(pool):
+    with pytest.raises(SystemExit):
+        pool.submit(sys.exit, 3).result(5)

@@ -10,6 +10,7 @@ import typing as t
 from time import perf_counter
 
 from rolo.gateway.chain import RequestContext, context_of
+from rolo.portal.containment import ERRORS, contained
 from rolo.portal.hook_runner import HookRunner
 from rolo.portal.portal import Portal
 from rolo.proxy.hooks.editable import OutboundRequest, ProxiedResponse
@@ -215,5 +216,6 @@ class ProxyContext(RequestContext):
 def _logged(function: t.Callable[[], t.Any]) -> None:
     try:
         function()
-    except Exception:
-        LOG.exception("%s failed beside an exchange", name_of(function))
+    except ERRORS as exc:
+        error = contained(exc)
+        LOG.error("%s failed beside an exchange", name_of(function), exc_info=error)

@@ -8,6 +8,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from rolo.errors import ClientDisconnected, ConnectError, RoloError
+from rolo.portal.containment import ERRORS
 from rolo.portal.hook_runner import HookRunner, may_wait
 from rolo.portal.portal import Portal
 from rolo.proxy.hooks.bodies import seen
@@ -130,7 +131,7 @@ class HookedRun(t.Generic[F]):
         for hook in self._phases["on_finished"]:
             try:
                 hook.call(self._context)
-            except Exception as exc:  # noqa: BLE001 - whatever a hook raises
+            except ERRORS as exc:
                 failed(hook.label, exc)
 
     # --- calling
@@ -150,7 +151,7 @@ class HookedRun(t.Generic[F]):
                 answered = hook.call(context) if subject is None else hook.call(context, subject)
             except (HTTPException, RoloError):
                 raise
-            except Exception as exc:
+            except ERRORS as exc:
                 raise failed(hook.label, exc) from exc
             if answered is not None:
                 return _response(hook.label, answered)

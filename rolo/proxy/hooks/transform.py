@@ -12,6 +12,7 @@ import logging
 import typing as t
 
 from rolo.errors import HookError, RoloError
+from rolo.portal.containment import ERRORS, contained
 from rolo.proxy.hooks.sse import Event, blocks
 from rolo.websocket.errors import WebSocketError
 
@@ -52,12 +53,16 @@ def call(label: str, function: t.Callable[..., T], *args: t.Any) -> T:
         return function(*args)
     except (RoloError, WebSocketError):
         raise
-    except Exception as exc:
+    except ERRORS as exc:
         raise failed(label, exc) from exc
 
 
-def failed(label: str, error: Exception) -> HookError:
-    """Log what a hook raised, and return the error that stands for it."""
+def failed(label: str, error: BaseException) -> HookError:
+    """Log what a hook raised, and return the error that stands for it.
+
+    :raises BaseException: as :func:`~rolo.portal.containment.contained`
+    """
+    contained(error)
     LOG.error("%s raised %s: %s", label, type(error).__name__, error, exc_info=error)
     wrapped = HookError(f"{label} raised {type(error).__name__}")
     wrapped.phase = label
@@ -70,7 +75,7 @@ def guarded(label: str, iterator: t.Iterator[T]) -> t.Iterator[T]:
         yield from iterator
     except RoloError:
         raise
-    except Exception as exc:
+    except ERRORS as exc:
         raise failed(label, exc) from exc
 
 

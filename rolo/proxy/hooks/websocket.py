@@ -11,6 +11,7 @@ from werkzeug.datastructures import Headers
 from rolo.bridge.downstream import WebSocketDownstream
 from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
 from rolo.errors import ClientDisconnected, HookError, RoloError
+from rolo.portal.containment import ERRORS
 from rolo.portal.hook_runner import HookRunner
 from rolo.portal.portal import Portal
 from rolo.proxy.hooks.context import ProxyContext
@@ -261,7 +262,7 @@ class _MessageHooks:
             new = hook.call(context, message)
         except (RoloError, WebSocketError):
             raise
-        except Exception as exc:
+        except ERRORS as exc:
             raise failed(hook.label, exc) from exc
         if new is message or new is None:
             return message
