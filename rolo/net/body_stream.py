@@ -12,6 +12,9 @@ import typing as t
 PIECE = 64 * 1024
 """Bytes handed to a reader at once, at most (a piece that came larger is not cut): what is
 handed on is held a second time below."""
+_SMALL = 8 * 1024
+"""Bytes: where pieces that have come together are smaller on average, one copy costs less than
+a write of each, and than keeping them apart."""
 
 
 class Sink(t.Protocol):
@@ -200,7 +203,9 @@ class BodyStream:
         return self.buffered > room or self._sink_full
 
     def _put(self, pieces: list[bytes]) -> None:
-        """Add pieces, none of them empty."""
+        """Add pieces that have come together, none of them empty."""
+        if len(pieces) > 1 and sum(map(len, pieces)) < len(pieces) * _SMALL:
+            pieces = [b"".join(pieces)]
         sink = self._sink
         if sink is not None:
             pieces = self._pipe_now(pieces, sink)

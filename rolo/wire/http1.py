@@ -50,6 +50,23 @@ _HOST = re.compile(
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16}+)(?:[ \t]*+;" + _VALUE + rb")?\r\n")
 _CHUNK_LINE_SO_FAR = re.compile(rb"[0-9A-Fa-f]{0,16}+(?:[ \t]++|[ \t]*+;" + _VALUE + rb")?\r?")
 
+
+def _small_chunks() -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """Return what matches a run of whole chunks of 1 to 15 bytes, and what finds the data of
+    each in such a run. One by one they would cost a microsecond each, which a client may
+    make us spend for every byte."""
+    sizes = [(b"[%x%X]" % (size, size), size) for size in range(1, 16)]
+    whole = b"|".join(b"%b\r\n.{%d}" % each for each in sizes)
+    data = b"|".join(b"(?<=%b\r\n).{%d}" % each for each in sizes)
+    return (
+        re.compile(b"(?s)(?:0{0,15}+(?:%b)\r\n)++" % whole),
+        re.compile(b"(?s)[0-9A-Fa-f]++\r\n(%b)\r\n" % data),
+    )
+
+
+_SMALL_CHUNKS, _SMALL_CHUNK_DATA = _small_chunks()
+_WORTH_A_RUN = 128
+
 _MAX_LENGTH = 2**63 - 1
 _MAX_LENGTH_DIGITS = 19
 _MAX_CHUNK_LINE = 4096
@@ -530,6 +547,12 @@ class _ChunkedDecoder:
             if start - position > _PLAIN_CHUNK_LINE:
                 self._check_extension(start - position)
             size = int(line[1], 16)
+            if size < 16 and length - start > _WORTH_A_RUN:
+                run = _SMALL_CHUNKS.match(data, position)
+                if run is not None:
+                    pieces += _SMALL_CHUNK_DATA.findall(data, position, run.end())
+                    position = run.end()
+                    continue
             if size == 0:
                 self._section = bytearray(b"\r\n")
                 self._feed_trailers(data[start:])

@@ -59,6 +59,11 @@ class Sink:
         self.full_after = None
 
 
+def large(letter):
+    """A piece that is not worth a copy."""
+    return letter * 16 * 1024
+
+
 async def turn():
     for _ in range(3):
         await asyncio.sleep(0)
@@ -73,8 +78,8 @@ def test_pieces_are_handed_on_in_the_call_that_brings_them():
         assert sink.pieces == [b"before"]
         assert body.piping
         assert body.waiting
-        body.put(b"one", b"two")
-        assert sink.pieces == [b"before", b"one", b"two"]
+        body.put(large(b"1"), large(b"2"))
+        assert sink.pieces == [b"before", large(b"1"), large(b"2")]
         assert body.buffered == 0
         body.end()
         await piping
@@ -89,8 +94,8 @@ def test_a_full_sink_stops_the_reading_and_keeps_the_rest_in_order():
         piping = asyncio.create_task(body.pipe(sink))
         await turn()
         emptied = body.emptied
-        body.put(b"1", b"2", b"3")
-        assert sink.pieces == [b"1"]
+        body.put(large(b"1"), large(b"2"), large(b"3"))
+        assert sink.pieces == [large(b"1")]
         assert body.full(1_000_000)
         await turn()
         body.put(b"4")
@@ -98,7 +103,7 @@ def test_a_full_sink_stops_the_reading_and_keeps_the_rest_in_order():
         assert (sink.waits, body.emptied) == (1, emptied)
         sink.room.set()
         await turn()
-        assert b"".join(sink.pieces) == b"1234"
+        assert b"".join(sink.pieces) == large(b"1") + large(b"2") + large(b"3") + b"4"
         assert not body.full(0)
         assert body.emptied == emptied + 1
         body.put(b"5")
@@ -129,7 +134,7 @@ def test_an_error_of_the_sink_is_raised_where_the_body_is_piped():
         body, sink = Body(), Sink(error=ValueError("left"))
         piping = asyncio.create_task(body.pipe(sink))
         await turn()
-        body.put(b"1", b"2")  # whoever reads the socket is not to blame
+        body.put(large(b"1"), large(b"2"))  # whoever reads the socket is not to blame
         assert body.full(1_000_000)
         with pytest.raises(ValueError, match="left"):
             await piping
@@ -142,13 +147,29 @@ def test_what_came_before_a_failure_is_delivered_before_it():
         body, sink = Body(), Sink(full_after=1)
         piping = asyncio.create_task(body.pipe(sink))
         await turn()
-        body.put(b"1", b"2")
+        body.put(large(b"1"), large(b"2"))
         body.end(ValueError("broken"))
         await turn()
         sink.room.set()
         with pytest.raises(ValueError, match="broken"):
             await piping
-        assert sink.pieces == [b"1", b"2"]
+        assert sink.pieces == [large(b"1"), large(b"2")]
+
+    asyncio.run(main())
+
+
+def test_small_pieces_that_come_together_are_handed_on_together():
+    async def main():
+        body, sink = Body(), Sink()
+        body.put(*[b"x"] * 1000)
+        assert await body.receive_body() == b"x" * 1000
+        piping = asyncio.create_task(body.pipe(sink))
+        await turn()
+        body.put(*[b"y"] * 1000)
+        body.put(b"z")  # later is later, however small
+        assert sink.pieces == [b"y" * 1000, b"z"]
+        body.end()
+        await piping
 
     asyncio.run(main())
 

@@ -178,6 +178,33 @@ def test_any_body_in_any_chunks_and_cuts_is_read_back(body, cuts, rest):
     assert decoder.leftover == rest
 
 
+small_chunks = st.lists(
+    st.tuples(
+        st.binary(min_size=1, max_size=18), st.sampled_from([b"%x", b"%X", b"0%x", b"%016x"])
+    ),
+    min_size=30,
+    max_size=60,
+)
+
+
+@given(
+    small_chunks, st.sampled_from([b"", b"1\r\nab\r\n", b"2\r\na\r\n", b"1\r\nab", b"x", b"1;a\n"])
+)
+def test_many_small_chunks_are_read_like_few(chunks, broken):
+    data = b"".join(size % len(piece) + b"\r\n" + piece + b"\r\n" for piece, size in chunks)
+    body = b"".join(piece for piece, _ in chunks)
+    assert feed(chunked(), data) == feed(chunked(), data, 1) == body
+    data += broken or LAST_CHUNK
+    if broken:
+        with pytest.raises(errors.BadResponse):
+            feed(chunked(), data)
+        return
+    decoder = chunked()
+    assert feed(decoder, data + b"rest") == body
+    assert decoder.done
+    assert decoder.leftover == b"rest"
+
+
 fragments = st.lists(
     st.sampled_from(
         [b"0", b"1", b"3", b"a", b"F", b"\r\n", b"\r", b"\n", b" ", b";", b"x", b"X: 1", b"abc",
