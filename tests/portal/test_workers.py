@@ -107,8 +107,9 @@ def test_no_job_ends_its_thread_whatever_it_raises(pool, raised, caplog):
     for _ in range(3):
         pool.run(job)
     assert pool.submit(lambda: "done").result(5) == "done"
-    assert caplog.text.count(f"{raised.__name__}: on purpose") == 3
     assert pool.stats().threads <= 2
+    pool.shutdown(timeout=5)
+    assert caplog.text.count(f"{raised.__name__}: on purpose") == 3
 
 
 def test_what_a_job_raises_reaches_whoever_submitted_it_whatever_it_is(pool):
