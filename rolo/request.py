@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import typing as t
 from functools import wraps
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from werkzeug.datastructures import EnvironHeaders, Headers
 from werkzeug.exceptions import HTTPException
@@ -16,6 +16,7 @@ if t.TYPE_CHECKING:
     from werkzeug.sansio.request import Request as SansIORequest
 
 HeadersLike = Headers | t.Mapping[str, str]
+_ASCII = "".join(map(chr, range(0x80)))
 Body = bytes | str | t.IO[bytes]
 
 
@@ -145,7 +146,7 @@ def dummy_wsgi_environment(
     }
     if raw_uri is not None:
         with_query = f"{raw_uri}?{query_string}" if query_string and "?" not in raw_uri else raw_uri
-        environ["RAW_URI"] = environ["REQUEST_URI"] = with_query
+        environ["RAW_URI"] = environ["REQUEST_URI"] = quote(with_query, safe=_ASCII)
     if remote_addr is not None:
         environ["REMOTE_ADDR"] = remote_addr
     _add_body(environ, body)
@@ -167,22 +168,38 @@ def _add_body(environ: WSGIEnvironment, body: Body | None) -> None:
 
 
 def set_environment_headers(environ: WSGIEnvironment, headers: HeadersLike) -> None:
-    """Add ``headers`` to ``environ`` as CGI variables (RFC 3875 section 4.1.18); repeated
-    fields are joined with a comma, ``Cookie`` with a semicolon."""
-    joined: dict[str, str] = {}
-    for name, value in headers.items():
+    """Add ``headers`` to ``environ``, as :func:`header_variables`."""
+    environ.update(header_variables((name, str(value)) for name, value in headers.items()))
+
+
+def header_variables(fields: t.Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the CGI variables of header fields (RFC 3875 section 4.1.18).
+
+    Repeated fields are joined with a comma (RFC 9110 section 5.3), ``Cookie`` with a
+    semicolon (RFC 6265 section 4.2.1); of Content-Type and -Length the last one stays.
+    Fields with an underscore in their name have no variable: ``Content_Length`` would take
+    the place of ``Content-Length``.
+    """
+    values: dict[str, list[str]] = {}
+    for name, value in fields:
+        if "_" in name:
+            continue
         key = name.upper().replace("-", "_")
-        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-            key = f"HTTP_{key}"
-        if key in joined and key.startswith("HTTP_"):
-            separator = "; " if key == "HTTP_COOKIE" else ","
-            value = f"{joined[key]}{separator}{value}"
-        joined[key] = str(value)
-    environ.update(joined)
+        if key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            values[key] = [value]
+        else:
+            values.setdefault(f"HTTP_{key}", []).append(value)
+    return {
+        key: ("; " if key == "HTTP_COOKIE" else ",").join(several)
+        if len(several) > 1
+        else several[0]
+        for key, several in values.items()
+    }
 
 
 def get_raw_path(request: t.Any) -> str:
-    """Return the request's path as on the wire: percent-encoded, without the query.
+    """Return the request's path as on the wire: percent-encoded, without the query. Bytes
+    beyond ASCII, which do not belong there, are encoded too.
 
     Where the server does not tell (neither ``RAW_URI`` nor ``REQUEST_URI``), it is the
     decoded path. Of a target in absolute form (RFC 9112 section 3.2.2), the path only.
@@ -192,6 +209,9 @@ def get_raw_path(request: t.Any) -> str:
     if not target:
         return t.cast("str", request.path)
     path = target.partition("?")[0]
+    if not path.isascii():
+        # The environment holds bytes, one to a character (PEP 3333).
+        path = quote(path.encode("latin-1"), safe=_ASCII)
     if path.startswith("/"):
         return path
     scheme, separator, rest = path.partition("://")

@@ -7,6 +7,7 @@ import sys
 import typing as t
 
 from rolo.bridge.downstream import RequestHead
+from rolo.request import header_variables
 
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -16,7 +17,8 @@ def wsgi_environ(head: RequestHead) -> WSGIEnvironment:
     """Return the WSGI environment of ``head`` (PEP 3333), without ``wsgi.input``.
 
     Beyond the standard keys: ``RAW_URI`` and ``REQUEST_URI`` hold the request target as
-    it came, ``rolo.headers`` and ``asgi.headers`` the raw header pairs.
+    it came, ``rolo.headers`` and ``asgi.headers`` the raw header pairs, those too whose
+    names have underscores and therefore no variable.
     """
     server_name, server_port = head.server or ("localhost", None)
     target = head.target.decode("latin-1")
@@ -42,21 +44,10 @@ def wsgi_environ(head: RequestHead) -> WSGIEnvironment:
     if head.client:
         environ["REMOTE_ADDR"] = head.client[0]
         environ["REMOTE_PORT"] = str(head.client[1])
-    _add_header_variables(environ, head)
+    environ.update(
+        header_variables((n.decode("latin-1"), v.decode("latin-1")) for n, v in head.headers)
+    )
     return environ
-
-
-def _add_header_variables(environ: dict[str, t.Any], head: RequestHead) -> None:
-    for raw_name, raw_value in head.headers:
-        name = raw_name.decode("latin-1").upper().replace("-", "_")
-        value = raw_value.decode("latin-1")
-        if name not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-            name = f"HTTP_{name}"
-            if name in environ:
-                # RFC 9110 section 5.3; cookies are joined as RFC 6265 section 4.2.1 writes them.
-                separator = "; " if name == "HTTP_COOKIE" else ","
-                value = f"{environ[name]}{separator}{value}"
-        environ[name] = value
 
 
 def _below_root(path: str, root_path: str) -> str:

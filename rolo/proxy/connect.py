@@ -3,7 +3,6 @@ scripts and tests."""
 
 from __future__ import annotations
 
-import functools
 import socket
 import ssl
 import time
@@ -15,13 +14,7 @@ from werkzeug.datastructures import Headers
 from rolo.bridge.websocket import PortalWebSocketAdapter
 from rolo.errors import BadResponse, ConnectError, ConnectTimeout, UpstreamClosed
 from rolo.portal.portal import Portal, current_portal
-from rolo.upstream.settings import (
-    DEFAULT_WEBSOCKET_SETTINGS,
-    PoolLimits,
-    Timeouts,
-    Tls,
-    WebSocketSettings,
-)
+from rolo.upstream.settings import DEFAULT_WEBSOCKET_SETTINGS, Timeouts, Tls, WebSocketSettings
 from rolo.upstream.tls import tls_context
 from rolo.upstream.websocket import Handshake, HandshakeRefused, without_handshake_fields
 from rolo.upstream.websocket_client import WebSocketClient
@@ -86,7 +79,7 @@ def connect_websocket(
     portal = current_portal()
     if portal is None:
         return _connect_blocking(handshake, timeouts, tls, settings)
-    upstream = _client(timeouts, tls, settings).open(handshake, portal)
+    upstream = _CLIENT.open(handshake, portal, timeouts=timeouts, tls=tls, settings=settings)
     adapter = _Adapter(upstream, portal)
     return ClientWebSocket(adapter, upstream.subprotocol, upstream.headers)
 
@@ -98,9 +91,8 @@ class _Adapter(PortalWebSocketAdapter):
         super().__init__(upstream, portal)
 
 
-@functools.lru_cache(maxsize=32)
-def _client(timeouts: Timeouts, tls: Tls, settings: WebSocketSettings) -> WebSocketClient:
-    return WebSocketClient(timeouts=timeouts, limits=PoolLimits(), tls=tls, settings=settings)
+# Of every websocket opened here on a loop, each with settings of its own.
+_CLIENT = WebSocketClient()
 
 
 def _handshake(url: str, headers: RawHeaders, subprotocols: list[str]) -> Handshake:

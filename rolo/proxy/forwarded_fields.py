@@ -10,6 +10,7 @@ import re
 import typing as t
 
 from rolo.wire.fields import RawHeaders
+from rolo.wire.hop_by_hop import _MAX_REMEMBERED
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -109,6 +110,8 @@ class ForwardedPolicy:
             return False
         known = self._known.get(client)
         if known is None:
+            if len(client) > _MAX_REMEMBERED:
+                return _is_in(client, self.trusted)
             if len(self._known) >= 4096:
                 self._known.clear()
             known = self._known[client] = _is_in(client, self.trusted)

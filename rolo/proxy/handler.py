@@ -97,7 +97,7 @@ class ProxyHandler(Hooks):
             kwargs = args[0]
         path = kwargs.get("path", "")
         if path:
-            path = raw_tail(get_raw_path(request).encode("latin-1"), path).decode("latin-1")
+            path = raw_tail(request, path)
         return self.forward(request, path)
 
     def handle(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import typing as t
 from urllib.parse import quote, unquote_to_bytes
 
@@ -28,6 +29,8 @@ _HTTP_SCHEMES = {"ws": "http", "wss": "https"}
 
 # What may stand in a path unquoted (RFC 3986 section 3.3), and what is quoted already.
 _PATH_SAFE = "/:@!$&'()*+,;=~%"
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+_ESCAPE_OR_BYTE = re.compile(r"(?s)%[0-9A-Fa-f]{2}|.")
 
 
 def outgoing_request(
@@ -119,14 +122,25 @@ def raw_headers(request: AnyRequest) -> RawHeaders:
     ]
 
 
-def raw_tail(raw_path: bytes, tail: str) -> bytes:
-    """Return the end of ``raw_path`` that reads as ``tail`` once percent-decoded, so that
-    what a route captured is forwarded as it was written; ``tail`` quoted if there is none."""
+def raw_tail(request: AnyRequest, tail: str) -> str:
+    """Return the end of the path of ``request`` that a route captured as ``tail``, be that
+    as it was written or percent-decoded, so that it is forwarded as it was written; ``tail``
+    quoted if there is no such end. Bytes beyond ASCII come percent-encoded."""
+    path = get_raw_path(request)
+    start = len(path) - len(tail)
+    if path.endswith(tail) and not _is_inside_escape(path, start):
+        return tail
     wanted = tail.encode("utf-8", "surrogateescape")
-    for start in range(len(raw_path) - len(wanted), -1, -1):
-        if unquote_to_bytes(raw_path[start:]) == wanted:
-            return raw_path[start:]
-    return quote(wanted, safe=_PATH_SAFE).encode("ascii")
+    if tail and unquote_to_bytes(path).endswith(wanted):
+        # What is no escape reads as itself: each match is one byte of what is wanted.
+        starts = [match.start() for match in _ESCAPE_OR_BYTE.finditer(path)]
+        return path[starts[-len(wanted)] :]
+    return quote(wanted, safe=_PATH_SAFE)
+
+
+def _is_inside_escape(path: str, at: int) -> bool:
+    mark = path.rfind("%", max(0, at - 2), at)
+    return mark >= 0 and _ESCAPE.match(path, mark) is not None
 
 
 def _method(request: AnyRequest) -> str:
@@ -145,18 +159,23 @@ def _target(
     asked: bytes | None = None
     if isinstance(request, BridgeRequest):
         form = split_target(request.head.target, method)
-        raw_path, query, asked = form.path, form.query, form.authority
+        below, query, asked = form.path, form.query, form.authority
     elif (uri := request.environ.get("RAW_URI")) and "rolo.headers" in request.environ:
         form = split_target(uri.encode("latin-1"), method)
-        raw_path, query, asked = form.path, form.query, form.authority
+        below, query, asked = form.path, form.query, form.authority
     else:
-        raw_path = get_raw_path(request).encode("latin-1")
+        below = _encoded(get_raw_path(request))
         query = request.query_string or None
     if path is not None:
-        raw_path = quote(path, safe=_PATH_SAFE).encode("ascii")
-        if not raw_path.startswith(b"/"):
-            raw_path = b"/" + raw_path
-    return join_target(upstream.base_path, raw_path, query), asked
+        below = _encoded(path)
+        if not below.startswith(b"/"):
+            below = b"/" + below
+    return join_target(upstream.base_path, below, query), asked
+
+
+def _encoded(path: str) -> bytes:
+    """``path`` with whatever cannot stand in one quoted."""
+    return quote(path, safe=_PATH_SAFE).encode("ascii")
 
 
 def _edited(headers: RawHeaders, edits: HeaderEdits, *, keep_host: bool) -> RawHeaders:

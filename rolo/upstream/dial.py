@@ -37,12 +37,14 @@ class Dialer:
 
     Addresses are tried in the resolver's order, each a quarter of a second after the one
     before or as soon as that fails; the first to connect wins.
+
+    :param resolver: looks names up; without one the dialer has one of its own
     """
 
-    def __init__(self, tls: Tls | None = None) -> None:
+    def __init__(self, tls: Tls | None = None, resolver: Resolver | None = None) -> None:
         self._tls = tls or Tls()
         self._context: ssl.SSLContext | None = None
-        self._resolver = Resolver()
+        self._resolver = resolver or Resolver()
 
     async def dial(self, origin: Origin, factory: t.Callable[[], P]) -> P:
         """Return a connected protocol. There is no deadline: set one around it.

@@ -7,7 +7,7 @@ import contextlib
 import weakref
 
 from rolo.portal.portal import LoopScope, Portal
-from rolo.upstream.dial import Dialer
+from rolo.upstream.dial import Dialer, Resolver
 from rolo.upstream.settings import (
     DEFAULT_WEBSOCKET_SETTINGS,
     PoolLimits,
@@ -20,6 +20,8 @@ from rolo.upstream.websocket_connection import Place, UpstreamConnection
 
 # Seconds for an origin to take what is unsent when we go away.
 _LEAVE_TIMEOUT = 0.5
+# A TLS context holds some hundred KiB of trusted roots.
+_MAX_DIALERS = 16
 
 
 class WebSocketClient:
@@ -45,49 +47,77 @@ class WebSocketClient:
         self.settings = settings
         self._loop_scopes: weakref.WeakSet[LoopScope] = weakref.WeakSet()
 
-    def open(self, handshake: Handshake, portal: Portal) -> UpstreamWebSocket:
+    def open(
+        self,
+        handshake: Handshake,
+        portal: Portal,
+        *,
+        timeouts: Timeouts | None = None,
+        tls: Tls | None = None,
+        settings: WebSocketSettings | None = None,
+    ) -> UpstreamWebSocket:
         """Dial and shake hands; the websocket is the caller's to close.
 
+        :param timeouts: for this one, as ``tls`` and ``settings``; ``None`` is the client's
         :raises HandshakeRefused: the origin answered with an ordinary response
         :raises UpstreamError: there is no answer; the subclass says why
         :raises BadRequest: the handshake cannot be written as one well-formed head
         :raises ClientDisconnected: the client left while we waited
         """
-        return portal.call(self._open(handshake, portal))
+        opening = self._open(
+            handshake,
+            portal.loop_scope,
+            timeouts or self.timeouts,
+            tls or self.tls,
+            settings or self.settings,
+        )
+        return portal.call(opening)
 
     def close(self) -> None:
         """Drop all websockets that are open."""
         for loop_scope in list(self._loop_scopes):
             loop_scope.release(self)
 
-    async def _open(self, handshake: Handshake, portal: Portal) -> UpstreamWebSocket:
-        place = portal.loop_scope.resource(self, lambda: self._new_place(portal.loop_scope))
-        return await place.open(handshake)
+    async def _open(
+        self,
+        handshake: Handshake,
+        loop_scope: LoopScope,
+        timeouts: Timeouts,
+        tls: Tls,
+        settings: WebSocketSettings,
+    ) -> UpstreamWebSocket:
+        place = loop_scope.resource(self, lambda: self._new_place(loop_scope))
+        return await open_websocket(
+            place.dialer(tls),
+            handshake,
+            place,
+            timeouts=timeouts,
+            limits=self.limits,
+            settings=settings,
+        )
 
     def _new_place(self, loop_scope: LoopScope) -> _Place:
         self._loop_scopes.add(loop_scope)
-        return _Place(self)
+        return _Place()
 
 
 class _Place(Place):
     """What a client has on one loop."""
 
-    def __init__(self, client: WebSocketClient) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._client = client
-        self._dialer = Dialer(client.tls)
+        self._resolver = Resolver()
+        self._dialers: dict[Tls, Dialer] = {}
         self.live: _Live = _Live()
 
-    async def open(self, handshake: Handshake) -> UpstreamWebSocket:
-        client = self._client
-        return await open_websocket(
-            self._dialer,
-            handshake,
-            self,
-            timeouts=client.timeouts,
-            limits=client.limits,
-            settings=client.settings,
-        )
+    def dialer(self, tls: Tls) -> Dialer:
+        """Return what dials with ``tls``. It has nothing to close, so the oldest may go."""
+        dialer = self._dialers.get(tls)
+        if dialer is None:
+            if len(self._dialers) >= _MAX_DIALERS:
+                del self._dialers[next(iter(self._dialers))]
+            dialer = self._dialers[tls] = Dialer(tls, self._resolver)
+        return dialer
 
     async def close(self) -> None:
         for connection in list(self.live):
@@ -96,7 +126,7 @@ class _Place(Place):
         for connection in list(self.live):
             connection.abort()
         await self._wait_until_gone(_LEAVE_TIMEOUT)
-        self._dialer.close()
+        self._resolver.close()
 
     async def _wait_until_gone(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -11,7 +11,7 @@ import typing as t
 
 from rolo.errors import BadRequest, HttpVersionNotSupported, UnusableMethod
 from rolo.wire.fields import RawHeaders
-from rolo.wire.http1 import Framing, is_host, list_items, request_framing
+from rolo.wire.http1 import Framing, is_host, list_items, request_framing, special_fields
 
 _LOOKED_AT = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect"))
 _FRAMING = frozenset((b"content-length", b"transfer-encoding"))
@@ -43,11 +43,7 @@ def admit(method: str, headers: RawHeaders, http_version: str) -> Admitted:
         raise HttpVersionNotSupported(f"HTTP/{http_version}")
     if method == "CONNECT":
         raise UnusableMethod("CONNECT makes no tunnel here")
-    found: dict[bytes, bytes] = {}
-    for name, value in headers:
-        key = name.lower()
-        if key in _LOOKED_AT:
-            found[key] = found[key] + b", " + value if key in found else value
+    found = special_fields(headers, _LOOKED_AT)
     host = found.get(b"host")
     if host is None:
         # RFC 9112 section 3.2

@@ -150,10 +150,17 @@ def _raw_value(name: str, value: str) -> bytes:
     return text.encode("latin-1")
 
 
-@functools.lru_cache(maxsize=512)
 def _names(name: str) -> tuple[bytes, bytes]:
     """Return the name as it is written, and as it is compared."""
+    # A hook may ask for names that a client made up: what is kept of them is small.
+    return _known_names(name) if len(name) <= 64 else _names_of(name)
+
+
+def _names_of(name: str) -> tuple[bytes, bytes]:
     raw = name.encode("latin-1", "replace")
     if _NAME.fullmatch(raw) is None:
         raise ValueError(f"not the name of a header field: {name!r}")
     return raw, raw.lower()
+
+
+_known_names = functools.lru_cache(maxsize=512)(_names_of)

@@ -18,6 +18,8 @@ _HOP_BY_HOP = frozenset(
 _HOP_BY_HOP_AND_LENGTH = _HOP_BY_HOP | {b"content-length"}
 # A Connection field cannot remove these: without them the message would mean something else.
 _ESSENTIAL = frozenset(b"host content-length content-type content-encoding content-range".split())
+# Bytes of what a peer says that a cache may be keyed by.
+_MAX_REMEMBERED = 64
 
 
 def end_to_end(headers: RawHeaders, *, keep_length: bool = True) -> RawHeaders:
@@ -37,9 +39,10 @@ def passed(headers: RawHeaders, names: list[bytes], *, keep_length: bool) -> Raw
     if drop.isdisjoint(names):
         return list(headers)
     if b"connection" in names:
-        for name, (_, value) in zip(names, headers, strict=True):
-            if name == b"connection":
-                drop = _with_options(drop, value.lower())
+        values = [
+            value for name, (_, value) in zip(names, headers, strict=True) if name == b"connection"
+        ]
+        drop = _with_options(drop, b",".join(values).lower())
     result = [field for field, name in zip(headers, names, strict=True) if name not in drop]
     if b"te" in names:
         for name, field in zip(names, headers, strict=True):
@@ -49,10 +52,19 @@ def passed(headers: RawHeaders, names: list[bytes], *, keep_length: bool) -> Raw
     return result
 
 
-@functools.lru_cache(maxsize=256)
 def _with_options(drop: frozenset[bytes], value: bytes) -> frozenset[bytes]:
+    """``drop`` and the names in a Connection field."""
+    if len(value) > _MAX_REMEMBERED:
+        return _options(drop, value)
+    return _known_options(drop, value)
+
+
+def _options(drop: frozenset[bytes], value: bytes) -> frozenset[bytes]:
     options = frozenset(option.strip(b" \t") for option in value.split(b","))
     return drop | (options - _ESSENTIAL)
+
+
+_known_options = functools.lru_cache(maxsize=256)(_options)
 
 
 def _wants_trailers(value: bytes) -> bool:

@@ -194,7 +194,7 @@ def parse_request_head(block: bytes, limits: HeadLimits = DEFAULT_LIMITS) -> Par
     if len(target) > limits.max_target:
         raise TargetTooLong(f"request target of {len(target)} bytes")
     headers = _fields(block, line.end(), limits.max_fields, BadRequest)
-    special = _special(headers, _REQUEST_SPECIAL)
+    special = special_fields(headers, _REQUEST_SPECIAL)
     modern = version == "1.1"
     host = special.get(b"host")
     if host is None:
@@ -265,7 +265,7 @@ def parse_response_head(
     status = int(digits)
     modern = minor != b"0"
     headers = _fields(block, line.end(), limits.max_fields, BadResponse)
-    special = _special(headers, _RESPONSE_SPECIAL)
+    special = special_fields(headers, _RESPONSE_SPECIAL)
     keep_alive, framing, length = modern, Framing.CLOSE, None
     if b"connection" in special:
         options = list_items(special[b"connection"])
@@ -307,13 +307,19 @@ def _fields(
     return headers
 
 
-def _special(headers: RawHeaders, names: frozenset[bytes]) -> dict[bytes, bytes]:
+def special_fields(headers: RawHeaders, names: frozenset[bytes]) -> dict[bytes, bytes]:
     """Pick the fields that matter here; repeated ones joined (RFC 9110 section 5.3)."""
     found: dict[bytes, bytes] = {}
+    repeated: dict[bytes, list[bytes]] = {}
     for name, value in headers:
         key = name.lower()
         if key in names:
-            found[key] = found[key] + b", " + value if key in found else value
+            if key in found:
+                repeated.setdefault(key, [found[key]]).append(value)
+            else:
+                found[key] = value
+    for key, values in repeated.items():
+        found[key] = b", ".join(values)
     return found
 
 

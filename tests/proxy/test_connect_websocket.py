@@ -7,7 +7,8 @@ from websocket_origin import BINARY, TEXT, Client, WebSocketOrigin, echo
 
 from rolo.errors import BadResponse, ConnectError, ResponseHeadTimeout
 from rolo.gateway import Gateway
-from rolo.proxy import HandshakeRefused, Timeouts, connect_websocket
+from rolo.portal.portal import current_portal
+from rolo.proxy import HandshakeRefused, Timeouts, Tls, connect_websocket
 from rolo.serving import serve
 from rolo.websocket import WebSocketDisconnectedError
 
@@ -188,3 +189,28 @@ def test_a_handler_drives_both_legs_by_hand():
                 client.send(TEXT, "shout")
                 client.send(BINARY, b"bytes")
                 assert [client.message(), client.message()] == ["SHOUT", b"BYTES"]
+
+
+def test_websockets_with_settings_of_their_own_leave_nothing_behind():
+    held = []
+
+    def handler(chain, context, response):
+        loop_scope = current_portal().loop_scope
+        with context.request.accept() as client:
+            for number in range(20):
+                timeouts, tls = Timeouts(connect=5 + number), Tls(server_hostname=f"h{number}")
+                with connect_websocket(ws(origin), timeouts=timeouts, tls=tls) as upstream:
+                    upstream.send("x")
+                    upstream.receive()
+                held.append(len(loop_scope._resources))
+            client.send("done")
+        chain.stop()
+
+    with (
+        WebSocketOrigin(echo) as origin,
+        serve(Gateway([handler]), server="native") as server,
+        Client(server.url) as client,
+    ):
+        client.open()
+        assert client.message() == "done"
+    assert held[0] == held[-1]

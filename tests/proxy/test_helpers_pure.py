@@ -65,6 +65,10 @@ def test_refresh_fields_hold_urls():
     )
     assert rewrite_refresh("0;URL='http://in/'", "http://in", "/p") == "0;URL='/p/'"
     assert rewrite_refresh("5", "http://in", "http://out") == "5"
+    assert rewrite_refresh('5, Url = "http://in" ', "http://in", "/p") == '5, Url = "/p" '
+    assert rewrite_refresh("5; url= /a ", "/a", "/b") == "5; url= /b "
+    assert rewrite_refresh("5; url='/a", "'/a", "/b") == "5; url=/b"
+    assert rewrite_refresh("5; url=  ", "/a", "/b") == "5; url=  "
 
 
 @pytest.mark.parametrize(

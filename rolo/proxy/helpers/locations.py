@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import typing as t
 
 from rolo.proxy.hooks.context import ProxyContext
 from rolo.proxy.hooks.editable import ProxiedResponse
 from rolo.proxy.hooks.hooks import Hooks
 
-_REFRESH = re.compile(r"(\s*\d+(?:\.\d*)?\s*[;,]\s*url\s*=\s*)(['\"]?)(.*?)(\2\s*)", re.I | re.S)
+# Up to the URL; possessive, since nothing here can be shared out in two ways.
+_REFRESH = re.compile(r"\s*+\d++(?:\.\d*+)?\s*+[;,]\s*+url\s*+=\s*+['\"]?+", re.I)
 
 
 def rewrite_url(url: str, inside: str, outside: str) -> str:
@@ -26,10 +28,7 @@ def rewrite_url(url: str, inside: str, outside: str) -> str:
 
 def rewrite_refresh(value: str, inside: str, outside: str) -> str:
     """Return a ``Refresh`` field with its URL through :func:`rewrite_url`."""
-    match = _REFRESH.fullmatch(value)
-    if match is None:
-        return value
-    return f"{match[1]}{match[2]}{rewrite_url(match[3], inside, outside)}{match[4]}"
+    return _refreshed(value, lambda url: rewrite_url(url, inside, outside))
 
 
 def rewrite_cookie(
@@ -97,11 +96,19 @@ class ReverseUrls(Hooks):
             )
 
 
-def _refreshed(value: str, url: object) -> str:
-    match = _REFRESH.fullmatch(value)
-    if match is None or not callable(url):
+def _refreshed(value: str, edit: t.Callable[[str], str]) -> str:
+    match = _REFRESH.match(value)
+    if match is None:
         return value
-    return f"{match[1]}{match[2]}{url(match[3])}{match[4]}"
+    start = match.end()
+    end = max(start, len(value.rstrip()))
+    if value[start - 1] in "'\"":
+        if end > start and value[end - 1] == value[start - 1]:
+            end -= 1
+        else:
+            start -= 1  # a quote that nothing ends is part of the URL
+    url, after = value[start:end], value[end:]
+    return f"{value[:start]}{edit(url)}{after}"
 
 
 def _same(one: str, other: str) -> bool:

@@ -1,0 +1,49 @@
+"""From the request that came in to the head that goes out."""
+
+import pytest
+
+from rolo.proxy.outgoing import outgoing_request, raw_tail
+from rolo.request import Request
+from rolo.response import Response
+from rolo.routing import Router
+from rolo.wire.target import parse_upstream
+
+UPSTREAM = parse_upstream("http://origin:9000/base")
+
+
+@pytest.mark.parametrize(
+    ("path", "captured", "forwarded"),
+    [
+        ("/a/b%20c", "b%20c", "b%20c"),
+        ("/a/b%20c", "b c", "b%20c"),
+        ("/a/b%2Fc", "b/c", "b%2Fc"),
+        ("/a/%2541", "%41", "%2541"),
+        ("/a/%311", "11", "%311"),
+        ("/a/%41A", "1A", "1A"),
+        ("/a/b%", "b%", "b%"),
+        ("/a/%c3%a9", "é", "%c3%a9"),
+        ("/a/é", "é", "%C3%A9"),
+        ("/a/é", "%C3%A9", "%C3%A9"),
+        ("/a/b", "other é", "other%20%C3%A9"),
+    ],
+)
+def test_what_a_route_captured_is_forwarded_as_it_was_written(path, captured, forwarded):
+    assert raw_tail(Request(raw_path=path), captured) == forwarded
+
+
+def test_bytes_beyond_ascii_that_a_route_captured_are_encoded_once():
+    request = Request()
+    request.environ["RAW_URI"] = "/t/caf\xc3\xa9/%C3%A9"  # as servers write it: PEP 3333
+    captured = []
+    router = Router()
+    router.add("/<tenant>/<path:path>", lambda request, args: captured.append(args) or Response())
+    router.dispatch(request)
+    assert captured == [{"tenant": "t", "path": "caf%C3%A9/%C3%A9"}]
+    path = raw_tail(request, captured[0]["path"])
+    outgoing = outgoing_request(request, UPSTREAM, path=path)
+    assert outgoing.target == b"/base/caf%C3%A9/%C3%A9"
+
+
+def test_a_path_that_is_only_known_decoded_is_encoded():
+    outgoing = outgoing_request(Request(path="/a b/€"), UPSTREAM)
+    assert outgoing.target == b"/base/a%20b/%E2%82%AC"
