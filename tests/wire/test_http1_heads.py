@@ -425,6 +425,6 @@ def test_what_is_written_is_refused_or_read_back_as_it_was(fields):
     expected = [(b"Host", b"a"), *((n, v.strip(b" \t")) for n, v in fields)]
     try:
         assert parse_request_head(block).headers == expected
-    except errors.BadRequest as e:
-        # Controls other than CR, LF and NUL are written, though never read.
-        assert "malformed header field" in str(e)  # noqa: PT017
+    except errors.BadRequest:
+        # Written is what has one reading; a second Host, say, is refused for what it means.
+        assert any(name.lower() == b"host" for name, _ in fields)
