@@ -483,3 +483,23 @@ def test_typing_constructs():
 
     assert Dispatcher[Handler]
     assert HandlerChain[RequestContext]
+
+
+def named_in(annotation):
+    """Return all classes that stand somewhere in ``annotation``."""
+    found = {annotation} if isinstance(annotation, type) else set()
+    return found.union(*map(named_in, t.get_args(annotation)))
+
+
+def test_what_hooks_are_given_can_be_imported_from_the_proxy_package():
+    import rolo.proxy
+    from rolo.proxy import Hooks, ProxyContext
+
+    given = named_in(t.get_type_hints(ProxyContext)["websocket"])
+    for phase in vars(Hooks).values():
+        if inspect.isfunction(phase):
+            given |= set().union(*map(named_in, t.get_type_hints(phase).values()))
+    ours = {each for each in given if each.__module__.startswith("rolo.")}
+    assert len(ours) > 8
+    exported = vars(rolo.proxy) | vars(rolo)
+    assert {each for each in ours if exported.get(each.__name__) is not each} == set()

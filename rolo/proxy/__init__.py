@@ -6,18 +6,21 @@ from rolo.proxy.connect import ClientWebSocket, connect_websocket
 from rolo.proxy.forwarded_fields import ForwardedPolicy
 from rolo.proxy.handler import ProxyHandler
 from rolo.proxy.hooks.context import ProxyContext
-from rolo.proxy.hooks.editable import OutboundRequest, ProxiedResponse
+from rolo.proxy.hooks.editable import OutboundHandshake, OutboundRequest, ProxiedResponse
 from rolo.proxy.hooks.hooks import Hooks, Interim
 from rolo.proxy.hooks.sse import Event, event_stream
+from rolo.proxy.hooks.websocket_handle import RelayedWebSocket
 from rolo.proxy.proxy import Proxy, forward
 from rolo.proxy.websocket_proxy import WebSocketProxy, relay_websocket
 from rolo.request import get_raw_path, restore_payload, set_environment_headers
+from rolo.upstream.relay import Closed
 from rolo.upstream.settings import PoolLimits, Timeouts, Tls, WebSocketSettings
 from rolo.upstream.websocket import HandshakeRefused
 from rolo.wire.fields import HeaderFields
 
 __all__ = [
     "ClientWebSocket",
+    "Closed",
     "Event",
     "ForwardedPolicy",
     "ForwardingClient",
@@ -26,12 +29,14 @@ __all__ = [
     "Hooks",
     "HttpClient",
     "Interim",
+    "OutboundHandshake",
     "OutboundRequest",
     "PoolLimits",
     "ProxiedResponse",
     "Proxy",
     "ProxyContext",
     "ProxyHandler",
+    "RelayedWebSocket",
     "SimpleRequestsClient",
     "Timeouts",
     "Tls",

@@ -63,7 +63,12 @@ _ELSEWHERE = {
 def __getattr__(name: str) -> t.Any:
     if name not in _ELSEWHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_ELSEWHERE[name]), name)
+    try:
+        module = importlib.import_module(_ELSEWHERE[name])
+    except ModuleNotFoundError as exc:
+        # Whoever asks with hasattr wants an answer, not an error of the import.
+        raise AttributeError(f"{name} is not to be had here: {exc}", name=name) from exc
+    return getattr(module, name)
 
 
 class ServerInfo(t.Protocol):

@@ -186,8 +186,9 @@ def test_unknown_names_are_attribute_errors():
     assert Server.__mro__[1] is ServerInfo
 
 
-def test_twisted_names_fail_by_name():
-    with pytest.raises(ModuleNotFoundError, match="twisted"):
+def test_names_of_what_is_not_installed_are_attribute_errors_that_say_what_is_missing():
+    assert not hasattr(plugin, "TwistedGateway")
+    with pytest.raises(AttributeError, match=r"TwistedGateway.*twisted"):
         _ = plugin.TwistedGateway
 
 

@@ -17,12 +17,10 @@ from rolo.proxy.hooks.editable import OutboundRequest, ProxiedResponse
 from rolo.proxy.hooks.transform import name_of
 from rolo.proxy.hooks.websocket_handle import RelayedWebSocket
 from rolo.request import Request, get_raw_path
+from rolo.upstream.relay import Closed
 from rolo.upstream.request import UpstreamRequest
 from rolo.websocket.request import WebSocketRequest
 from rolo.wire.target import Upstream, parse_upstream, split_target
-
-if t.TYPE_CHECKING:
-    from rolo.upstream.relay import Closed
 
 LOG = logging.getLogger(__name__)
 

@@ -10,10 +10,8 @@ from rolo.proxy.hooks.editable import OutboundHandshake, OutboundRequest, Proxie
 from rolo.proxy.hooks.sse import Event
 from rolo.proxy.hooks.websocket_handle import RelayedWebSocket
 from rolo.response import Response
+from rolo.upstream.relay import Closed
 from rolo.wire.fields import HeaderFields
-
-if t.TYPE_CHECKING:
-    from rolo.upstream.relay import Closed
 
 
 @dataclasses.dataclass
