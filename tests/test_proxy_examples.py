@@ -11,6 +11,7 @@ import sys
 import threading
 
 import pytest
+from inner_pytest import PLAIN_PYTEST
 from threaded_origin import ThreadedOrigin
 from websocket_origin import Client, WebSocketOrigin
 from wire import chunked, fetch
@@ -210,7 +211,7 @@ def test_fallback(script, origin):
 def test_mock_endpoint():
     path = str(EXAMPLES / "test_mock_endpoint.py")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", path],
+        [*PLAIN_PYTEST, path],
         capture_output=True,
         text=True,
         timeout=DEADLINE,

@@ -8,6 +8,7 @@ import sys
 import threading
 
 import pytest
+from inner_pytest import PLAIN_PYTEST
 from threaded_origin import ThreadedOrigin
 from wire import fetch
 
@@ -132,7 +133,7 @@ def test_the_first_test_passes(tmp_path):
     test = tmp_path / "test_first.py"
     test.write_text(snippet("serve_asgi_gateway"))
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-W", "error", str(test)],
+        [*PLAIN_PYTEST, "-W", "error", str(test)],
         cwd=tmp_path,
         capture_output=True,
         text=True,

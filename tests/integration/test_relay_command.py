@@ -34,7 +34,7 @@ def test_a_message_of_a_hundred_megabytes_by_default(proxy, served_on):
 
 
 def test_the_options_of_websockets(proxy, served_on):
-    options = ["--websocket-ping-interval", "0.2", "--websocket-idle-timeout", "1"]
+    options = ["--websocket-ping-interval", "0.1", "--websocket-idle-timeout", "0.5"]
     with WebSocketOrigin(sends_itself_pings) as origin:
         url = proxy(origin.url, *options, "--max-message", "1k").url
         with Client(url) as client:

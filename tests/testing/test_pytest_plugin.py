@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import requests
+from inner_pytest import PLAIN_PYTEST
 from werkzeug import Request as WerkzeugRequest
 from werkzeug import Response as WerkzeugResponse
 
@@ -227,7 +228,7 @@ def test_twisted(serve_twisted_gateway):
 def test_plugin_is_loaded_once_however_it_is_named(tmp_path, head, options):
     file = tmp_path / "test_it.py"
     file.write_text(TEST_FILE.format(head=head))
-    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
+    command = [*PLAIN_PYTEST, "-W", "error"]
     result = subprocess.run(
         [*command, *options, str(file)], capture_output=True, text=True, cwd=tmp_path, check=False
     )
