@@ -27,6 +27,7 @@
     │   ├── IdleTimeout                    504  nothing moved for too long
     │   └── ExchangeTimeout                504  the whole exchange took too long
     ├── TooManyExchanges                   503  a limit of ours is reached
+    ├── UnsendableAnswer                   500  a handler's answer that no head can hold
     └── NoPortalError                      500  a blocking call where nothing may block
 
 ``status`` is the HTTP status the client gets as long as no head was sent; after
@@ -180,6 +181,13 @@ class TooManyExchanges(RoloError):
     phase = "admission"
     status = 503
     proxy_status = "connection_limit_reached"
+
+
+class UnsendableAnswer(RoloError):
+    """An answer of a handler or hook holds a line break, NUL or other control in its reason
+    or a field, or a name that is none: sent as it is, it would be another answer."""
+
+    phase = "response head"
 
 
 class NoPortalError(RoloError):

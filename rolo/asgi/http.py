@@ -15,6 +15,7 @@ from rolo.net.body_stream import Sink, pipe_read
 from rolo.wire.admission import admit
 from rolo.wire.fields import RawHeaders
 from rolo.wire.http1 import Framing, list_items
+from rolo.wire.trailers import without_trailer_field
 
 DEFAULT_SPOOL = 64 * 1024
 _TRAILERS = "http.response.trailers"
@@ -240,6 +241,9 @@ class AsgiHttpDownstream(Watched):
     async def _start(
         self, status: int, reason: bytes, headers: RawHeaders, whole: bytes | None = None
     ) -> None:
+        trailers = self._wants_trailers(status, headers)
+        if not trailers:
+            headers = without_trailer_field(headers)
         event: Event = {
             "type": "http.response.start",
             "status": status,
@@ -247,7 +251,7 @@ class AsgiHttpDownstream(Watched):
         }
         if reason and self.capabilities.reason:
             event["reason"] = reason
-        if self._wants_trailers(status, headers):
+        if trailers:
             event["trailers"] = self._trailers_promised = True
         self._started = True
         await self._tell(event)

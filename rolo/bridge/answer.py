@@ -7,10 +7,12 @@ import dataclasses
 import typing as t
 
 from rolo.bridge.lazy_response import LazyResponse
+from rolo.errors import UnsendableAnswer
 from rolo.net.body_stream import Sink, pipe_pulled
 from rolo.portal.portal import Portal
 from rolo.response import Response
 from rolo.wire.fields import RawHeaders
+from rolo.wire.http1 import check_head
 
 
 class BodyDownstream(t.Protocol):
@@ -54,6 +56,9 @@ def answer_of(response: Response, environ: t.Callable[[], t.Any], method: str) -
     """Return what there is to send of ``response``.
 
     ``environ`` is called only for responses whose head werkzeug has to complete.
+
+    :raises UnsendableAnswer: no server could send its head as one head; the response is the
+        caller's to close
     """
     answer = response.untouched_answer if isinstance(response, LazyResponse) else None
     if answer is not None:
@@ -62,8 +67,12 @@ def answer_of(response: Response, environ: t.Callable[[], t.Any], method: str) -
         status, reason = _status_line(response)
         headers = _completed_headers(response, environ)
         body = _encoded_body(response)
+    try:
+        check_head(reason, headers)
+    except ValueError as exc:
+        raise UnsendableAnswer(str(exc)) from None
     close = response.close
-    if status == 204:
+    if status == 204 or status < 200:
         # RFC 9110 section 8.6
         headers = [field for field in headers if field[0].lower() != b"content-length"]
     if method == "HEAD" or status < 200 or status in (204, 304):
@@ -102,8 +111,14 @@ def _completed_headers(response: Response, environ: t.Callable[[], t.Any]) -> Ra
             response.headers["Content-Length"] = str(response.calculate_content_length())
         pairs: t.Iterable[tuple[str, t.Any]] = response.headers
     else:
-        pairs = response.get_wsgi_headers(environ())
-    return [(name.encode("latin-1"), str(value).encode("latin-1")) for name, value in pairs]
+        try:
+            pairs = response.get_wsgi_headers(environ())
+        except ValueError as exc:  # werkzeug found a line break
+            raise UnsendableAnswer(str(exc)) from None
+    try:
+        return [(name.encode("latin-1"), str(value).encode("latin-1")) for name, value in pairs]
+    except UnicodeEncodeError as exc:
+        raise UnsendableAnswer(f"a header field beyond Latin-1: {exc.object!a}") from None
 
 
 def _encoded_body(response: Response) -> t.Any:

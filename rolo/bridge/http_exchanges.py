@@ -28,6 +28,7 @@ from rolo.errors import (
     DownstreamError,
     RoloError,
     TooManyExchanges,
+    UnsendableAnswer,
     UnusableMethod,
     describe,
 )
@@ -151,7 +152,13 @@ class HttpExchanges:
         if portal.gone:
             _close(response.close, request)
             raise ClientDisconnected("the client left")
-        answer = answer_of(response, lambda: request.environ, request.method)
+        try:
+            answer = answer_of(response, lambda: request.environ, request.method)
+        except UnsendableAnswer as exc:
+            LOG.error("answer to %s cannot be sent: %s", _line(request), describe(exc))
+            _close(response.close, request)
+            response = self._error_response(exc)
+            answer = answer_of(response, lambda: request.environ, request.method)
         answer.close = functools.partial(_close, answer.close, request)
         if answer.whole is not None and not answer.trailers():
             answer.close()

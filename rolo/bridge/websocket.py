@@ -12,7 +12,7 @@ from werkzeug.datastructures import Headers
 
 from rolo.bridge.downstream import RequestHead, WebSocketDownstream
 from rolo.bridge.environ import wsgi_environ
-from rolo.errors import BadRequest
+from rolo.errors import BadRequest, UnsendableAnswer
 from rolo.portal.portal import Portal
 from rolo.websocket.adapter import (
     BytesMessage,
@@ -23,6 +23,7 @@ from rolo.websocket.adapter import (
     WebSocketAdapter,
 )
 from rolo.wire.fields import RawHeaders
+from rolo.wire.http1 import check_head
 
 T = t.TypeVar("T")
 
@@ -101,8 +102,16 @@ class PortalWebSocketAdapter(WebSocketAdapter):
 
 
 def raw_headers(headers: Headers | None) -> RawHeaders:
-    """Return ``headers`` as raw pairs, in order."""
-    return [(name.encode("latin-1"), str(value).encode("latin-1")) for name, value in headers or ()]
+    """Return ``headers`` as raw pairs, in order.
+
+    :raises UnsendableAnswer: they would not come out as these fields
+    """
+    try:
+        pairs = [(n.encode("latin-1"), str(v).encode("latin-1")) for n, v in headers or ()]
+        check_head(b"", pairs)
+    except ValueError as exc:
+        raise UnsendableAnswer(str(exc)) from None
+    return pairs
 
 
 def check_handshake(head: RequestHead) -> None:

@@ -7,14 +7,15 @@ import typing as t
 
 from werkzeug.wsgi import ClosingIterator
 
-from rolo.bridge.answer import answer_of
+from rolo.bridge.answer import Answer, answer_of
 from rolo.bridge.http_exchanges import error_response
 from rolo.bridge.lazy_response import LazyResponse
-from rolo.errors import DownstreamError, describe
+from rolo.errors import DownstreamError, UnsendableAnswer, describe
 from rolo.gateway.gateway import Gateway
 from rolo.request import Request
 from rolo.response import Response
 from rolo.wire.admission import admit
+from rolo.wire.trailers import without_trailer_field
 
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -49,9 +50,11 @@ class WsgiGateway:
                 response.update_from(refusal)
             else:
                 self.gateway.process(request, response)
-            answer = answer_of(response, lambda: environ, request.method)
+            answer = _answer_of(response, request)
             status = f"{answer.status} {answer.reason.decode('latin-1')}"
-            start_response(status, [(_text(name), _text(value)) for name, value in answer.headers])
+            # WSGI has no trailers to announce.
+            fields = without_trailer_field(answer.headers)
+            start_response(status, [(_text(name), _text(value)) for name, value in fields])
         except BaseException:
             response.close()
             request.close()
@@ -62,6 +65,16 @@ class WsgiGateway:
         return t.cast(
             "t.Iterable[bytes]", ClosingIterator(iter(body), [answer.close, request.close])
         )
+
+
+def _answer_of(response: Response, request: Request) -> Answer:
+    try:
+        return answer_of(response, lambda: request.environ, request.method)
+    except UnsendableAnswer as error:
+        line = f"{request.method} {request.path!a}"
+        LOG.error("answer to %s cannot be sent: %s", line, describe(error))
+        response.close()
+        return answer_of(error_response(error), lambda: request.environ, request.method)
 
 
 def _refused(request: Request) -> Response | None:

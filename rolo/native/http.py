@@ -38,7 +38,8 @@ CAPABILITIES = Capabilities(
 
 # Fields of an answer that belong to this connection, or that we have to look at.
 _LOOKED_AT = frozenset(
-    b"content-length transfer-encoding connection keep-alive proxy-connection upgrade date".split()
+    b"content-length transfer-encoding connection keep-alive proxy-connection upgrade date "
+    b"trailer".split()
 )
 _NO_BODY = (204, 304)
 # Below this, one copy is cheaper than a write of several pieces.
@@ -344,6 +345,7 @@ class NativeExchange(BodyStream):
         """
         fields: RawHeaders = []
         length: int | None = None
+        announced: RawHeaders = []
         chunked = dated = False
         bodiless = status in _NO_BODY or self.head.method == "HEAD"
         for field in headers:
@@ -359,6 +361,8 @@ class NativeExchange(BodyStream):
                 fields.append(field)
             elif key == b"transfer-encoding":
                 chunked = True
+            elif key == b"trailer":
+                announced.append(field)
             elif key == b"connection" and b"close" in field[1].lower():
                 self._keep_alive = False
         if not dated:
@@ -370,6 +374,8 @@ class NativeExchange(BodyStream):
             if whole is None and self._framing is not Framing.LENGTH:
                 self._promptly = True
                 self._connection.send_promptly(True)
+        if announced and self._framing is Framing.CHUNKED:
+            fields += announced  # RFC 9110 section 6.6.2: without chunks there are no trailers
         self._settle_persistence(fields)
         block = encode_response_head(status, reason, fields)
         self._status = status

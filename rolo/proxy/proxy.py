@@ -34,7 +34,7 @@ from rolo.upstream.settings import (
 from rolo.upstream.websocket import Handshake, UpstreamWebSocket
 from rolo.websocket.request import WebSocketRequest
 from rolo.wire.fields import RawHeaders
-from rolo.wire.hop_by_hop import response_headers
+from rolo.wire.hop_by_hop import interim_headers, response_headers
 from rolo.wire.target import parse_upstream
 
 
@@ -279,7 +279,7 @@ def interim_relay(request: Request) -> OnInterim | None:
     async def relay(status: int, headers: RawHeaders) -> None:
         # 100 is sent by the server itself, when the body is asked for.
         if status != 100:
-            await downstream.send_interim(status, response_headers(headers))
+            await downstream.send_interim(status, interim_headers(headers))
 
     return relay
 

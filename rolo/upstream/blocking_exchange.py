@@ -113,7 +113,7 @@ class Conversation:
         """
         request = self._request
         try:
-            head = encode_request_head(request.method, request.target, self._framed_headers())
+            head = encode_request_head(request.method, request.target, request.framed_headers())
         except ValueError as error:
             raise BadRequest(f"cannot be forwarded: {error}") from error
         body = request.body
@@ -131,17 +131,6 @@ class Conversation:
             self._complete = self._send(body)
         else:
             self._complete = self._send_pulled(body)
-
-    def _framed_headers(self) -> RawHeaders:
-        request = self._request
-        if request.body is None:
-            return request.headers
-        length = request.length
-        if isinstance(request.body, bytes | bytearray):
-            length = len(request.body)
-        if length is None:
-            return [*request.headers, (b"Transfer-Encoding", b"chunked")]
-        return [*request.headers, (b"Content-Length", b"%d" % length)]
 
     def _await_continue(self) -> bool:
         """Wait for 100 (Continue); false if a final answer came instead."""

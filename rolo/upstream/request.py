@@ -6,6 +6,7 @@ import dataclasses
 import typing as t
 
 from rolo.wire.fields import RawHeaders
+from rolo.wire.trailers import without_trailer_field
 
 OnInterim = t.Callable[[int, RawHeaders], t.Awaitable[None]]
 """Told of every 1xx answer (100 and 103 included, 101 never) in the order of arrival."""
@@ -42,3 +43,13 @@ class UpstreamRequest:
     it, or when it does not answer within a second (RFC 9110 section 10.1.1)."""
     request_trailers: t.Callable[[], RawHeaders] | None = None
     """Asked after the end of a chunked body for the trailers to send."""
+
+    def framed_headers(self) -> RawHeaders:
+        """Return a new list: the fields, and behind them the one that frames the body."""
+        body = self.body
+        if body is not None:
+            length = len(body) if isinstance(body, bytes | bytearray) else self.length
+            if length is None:
+                return [*self.headers, (b"Transfer-Encoding", b"chunked")]
+            return [*without_trailer_field(self.headers), (b"Content-Length", b"%d" % length)]
+        return without_trailer_field(self.headers)

@@ -200,15 +200,10 @@ class LoopTransport:
 
 def _encode(request: UpstreamRequest) -> bytes:
     """Write the request's head, framing fields last."""
-    body, headers = request.body, request.headers
-    if body is not None:
-        length = len(body) if isinstance(body, bytes) else request.length
-        if length is None:
-            headers = [*headers, (b"Transfer-Encoding", b"chunked")]
-        else:
-            headers = [*headers, (b"Content-Length", b"%d" % length)]
-        if request.expect_continue and not any(n.lower() == b"expect" for n, _ in headers):
-            headers.append((b"Expect", b"100-continue"))
+    headers = request.framed_headers()
+    expects = request.body is not None and request.expect_continue
+    if expects and not any(name.lower() == b"expect" for name, _ in headers):
+        headers.append((b"Expect", b"100-continue"))
     try:
         return encode_request_head(request.method, request.target, headers)
     except ValueError as exc:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 
 from rolo.wire.fields import RawHeaders
+from rolo.wire.trailers import without_trailer_field
 
 # RFC 9110 section 7.6.1, and what belongs to one connection though the list there does not
 # name it: proxy authentication (section 11.7) and what comes with an upgrade to h2c.
@@ -78,3 +79,9 @@ def response_headers(headers: RawHeaders) -> RawHeaders:
     Content-Length stays, Transfer-Encoding goes: who sends the answer frames it.
     """
     return end_to_end(headers)
+
+
+def interim_headers(headers: RawHeaders) -> RawHeaders:
+    """Return the fields of a 1xx answer on its way to the client: there is no content, hence
+    nothing that frames it (RFC 9110 section 8.6) or announces trailers."""
+    return without_trailer_field(end_to_end(headers, keep_length=False))

@@ -24,6 +24,7 @@ from rolo.errors import (
     UnknownTransferCoding,
 )
 from rolo.wire.fields import RawHeaders
+from rolo.wire.trailers import only_trailers
 
 Side = t.Literal["request", "response"]
 
@@ -73,11 +74,6 @@ _MAX_CHUNK_LINE = 4096
 _MAX_CHUNK_EXTENSIONS = 16 * 1024
 _PLAIN_CHUNK_LINE = 18
 
-# RFC 9110 section 6.5.1: what would change framing, routing or meaning after the fact.
-_NEVER_TRAILERS = frozenset(
-    b"authorization connection content-encoding content-length content-range content-type "
-    b"host keep-alive set-cookie te trailer transfer-encoding upgrade".split()
-)
 _METHODS = {
     m.encode(): m for m in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 }
@@ -608,15 +604,17 @@ class _ChunkedDecoder:
             return
         error = BadRequest if self._side == "request" else BadResponse
         fields = _fields(bytes(section[:end]), 2, self._limits.max_fields, error)
-        self.trailers = [field for field in fields if field[0].lower() not in _NEVER_TRAILERS]
+        self.trailers = only_trailers(fields)
 
 
 # --- writing ----------------------------------------------------------------------------
 
 LAST_CHUNK = b"0\r\n\r\n"
 
-# What RFC 9110 section 5.5 allows in a line, and the line ends.
-_ALLOWED = bytes(c for c in range(256) if c >= 0x20 and c != 0x7F) + b"\t\r\n"
+# What RFC 9110 section 5.5 allows in a line; and the line ends.
+_IN_A_LINE = bytes(c for c in range(256) if c >= 0x20 and c != 0x7F) + b"\t"
+_ALLOWED = _IN_A_LINE + b"\r\n"
+_NOT_ONE_HEAD = "CR, LF or other control in a header value or reason phrase"
 # Names that passed the token rule once; bounded, since callers may make names up.
 _known_names: set[bytes] = set()
 _MAX_KNOWN_NAMES = 1024
@@ -663,6 +661,20 @@ def encode_last_chunk(trailers: t.Iterable[tuple[bytes, bytes]] | None = None) -
     return _join(b"0\r\n", trailers) if trailers else LAST_CHUNK
 
 
+def check_head(reason: bytes, headers: t.Iterable[tuple[bytes, bytes]]) -> None:
+    """Check what would be written as one head, for servers that write it themselves.
+
+    :raises ValueError: it would not come out as one head with these fields
+    """
+    parts = [reason]
+    for name, value in headers:
+        if name not in _known_names:
+            _check_name(name)
+        parts.append(value)
+    if b"".join(parts).translate(None, _IN_A_LINE):
+        raise ValueError(_NOT_ONE_HEAD)
+
+
 def _join(first: bytes, headers: t.Iterable[tuple[bytes, bytes]]) -> bytes:
     parts = [first]
     for name, value in headers:
@@ -675,7 +687,7 @@ def _join(first: bytes, headers: t.Iterable[tuple[bytes, bytes]]) -> bytes:
     # Names are tokens by now, so only values (and the reason) could hold a line end. Each
     # line has one of ours: any other would show in the count.
     if head.count(b"\n") != ends or head.count(b"\r") != ends or head.translate(None, _ALLOWED):
-        raise ValueError("CR, LF or other control in a header value or reason phrase")
+        raise ValueError(_NOT_ONE_HEAD)
     return head
 
 

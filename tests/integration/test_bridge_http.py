@@ -335,3 +335,16 @@ def test_the_raw_target_is_seen_by_the_handler(start):
 
 def test_the_method_name_of_websockets_is_refused(start):
     assert fetch(start(echo).url, method="WEBSOCKET").status in (400, 501)
+
+
+def test_an_answer_that_no_head_can_hold_is_a_500(start, caplog):
+    def handler(chain, context, response):
+        if context.request.path == "/bad":
+            response.status = "200 OK\r\nSet-Cookie: evil=1"
+            response.set_response(Closing([b"x"]))
+
+    server = start(handler)
+    answer = fetch(server.url, "/bad")
+    assert (answer.status, answer.get("set-cookie")) == (500, None)
+    assert "cannot be sent" in caplog.text
+    assert fetch(server.url, "/good").status == 200
