@@ -14,6 +14,8 @@ MAX_EVENT = 1024 * 1024
 
 # CR, LF and CRLF all end a line; a CR at the end may yet turn out to be half of a CRLF.
 _LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
+# More than 30,000 years are no time to wait: as to browsers, such a field says nothing.
+_RETRY = re.compile(r"0*([0-9]{1,15})")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -103,8 +105,8 @@ def parse_event(raw: bytes) -> Event | None:
             event.event = value
         elif name == "id" and "\0" not in value:
             event.id = value
-        elif name == "retry" and value.isascii() and value.isdigit():
-            event.retry = int(value)
+        elif name == "retry" and (digits := _RETRY.fullmatch(value)):
+            event.retry = int(digits[1])
     if not data:
         return None
     event.data = "\n".join(data)

@@ -79,3 +79,10 @@ def test_a_stream_is_made_of_events_and_text_and_closes_its_source():
     assert next(iterator) == b"data: one\n\n"
     response.close()
     assert closed == [True]
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "9" * 16, "0" * 5000 + "7", "1 ", "\u0661"])
+def test_a_time_that_is_no_number_says_nothing(digits):
+    (block,) = blocks([f"retry: {digits}\ndata: x\n\n".encode()])
+    assert block.event.retry == (7 if digits.endswith("7") else None)
+    assert block.event.data == "x"
