@@ -26,6 +26,15 @@
     │   ├── BodyInterrupted                502  closed before the end of the body
     │   ├── IdleTimeout                    504  nothing moved for too long
     │   └── ExchangeTimeout                504  the whole exchange took too long
+    ├── BodyFault                               a body that cannot be rewritten: 502, in a request
+    │   ├── BodyTooLarge                   413  longer than is taken whole
+    │   ├── UndecodableBody                400  not in the coding it claims, or cut short
+    │   │   └── ExpandsTooFar              413  small on the wire, huge when decoded
+    │   ├── UnknownCoding                  415  a coding that cannot be undone, or too many
+    │   ├── UnknownCharset                 415  text that cannot be read
+    │   ├── NotJson                        400  no JSON document
+    │   └── PartOfBody                          a part (206), where only the whole can be changed
+    ├── HookError                          500  a hook raised something
     ├── TooManyExchanges                   503  a limit of ours is reached
     ├── UnsendableAnswer                   500  a handler's answer that no head can hold
     └── NoPortalError                      500  a blocking call where nothing may block
@@ -36,6 +45,8 @@ RFC 9209 section 2.3, or ``None`` where that list has none.
 """
 
 from __future__ import annotations
+
+import typing as t
 
 
 class RoloError(Exception):
@@ -213,21 +224,63 @@ class HookError(RoloError):
     phase = "hook"
 
 
-class BodyTooLarge(RoloError):
+class BodyFault(RoloError):
+    """A body cannot be rewritten, and whoever sent it is at fault: the upstream, unless
+    :meth:`blame_client` says otherwise."""
+
+    side = "upstream"
+    phase = "content coding"
+    status = 502
+    proxy_status = "http_response_content_coding"
+
+    request_status: t.ClassVar[int] = 400
+
+    def blame_client(self) -> None:
+        """Say that the client sent the body."""
+        self.side, self.status = "downstream", self.request_status
+        self.proxy_status = "http_request_error"
+
+
+class BodyTooLarge(BodyFault):
     """A body that is needed whole is longer than the bound given."""
 
     phase = "whole body"
-    status = 502
+    proxy_status = "http_response_body_size"
+    request_status = 413
 
 
-class UndecodableBody(BadResponse):
-    """A body is not in the coding it claims, or expands beyond all reason."""
-
-    phase = "content coding"
+class UndecodableBody(BodyFault):
+    """A body is not in the coding it claims, or was cut short."""
 
 
-class UnknownCoding(RoloError):
-    """A body has a content coding that cannot be decoded here."""
+class ExpandsTooFar(UndecodableBody):
+    """A body gets larger beyond all reason when it is decoded."""
 
-    phase = "content coding"
-    status = 502
+    request_status = 413
+
+
+class UnknownCoding(BodyFault):
+    """A body has a content coding that cannot be decoded here, or too many of them."""
+
+    request_status = 415
+
+
+class UnknownCharset(BodyFault):
+    """A body is text in an encoding that is not one of the web's."""
+
+    phase = "charset"
+
+    request_status = 415
+
+
+class NotJson(BodyFault, ValueError):
+    """A body is no JSON document."""
+
+    phase = "whole body"
+
+
+class PartOfBody(BodyFault):
+    """A part of a body (206) came where a hook changes bodies, and only whole ones."""
+
+    phase = "response head"
+    proxy_status = "http_response_incomplete"

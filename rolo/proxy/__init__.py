@@ -9,6 +9,7 @@ from rolo.proxy.hooks.context import ProxyContext
 from rolo.proxy.hooks.editable import OutboundHandshake, OutboundRequest, ProxiedResponse
 from rolo.proxy.hooks.hooks import Hooks, Interim
 from rolo.proxy.hooks.sse import Event, event_stream
+from rolo.proxy.hooks.transform import takes_parts
 from rolo.proxy.hooks.websocket_handle import RelayedWebSocket
 from rolo.proxy.proxy import Proxy, forward
 from rolo.proxy.websocket_proxy import WebSocketProxy, relay_websocket
@@ -49,4 +50,5 @@ __all__ = [
     "relay_websocket",
     "restore_payload",
     "set_environment_headers",
+    "takes_parts",
 ]

@@ -1,7 +1,8 @@
 """Content codings, decoded and encoded piece by piece (RFC 9110 section 8.4.1).
 
-A decoder never holds more than one piece of output, however far its input expands. gzip
-and deflate come with Python; ``br`` and ``zstd`` need the extra ``rolo[codings]``.
+A decoder never holds more than one piece of output, however far its input expands, and all
+decoders of a body share one bound of what they may make. gzip and deflate come with Python;
+``br`` and ``zstd`` need the extra ``rolo[codings]``.
 """
 
 from __future__ import annotations
@@ -11,17 +12,24 @@ import importlib.util
 import typing as t
 import zlib
 
-from rolo.errors import UndecodableBody, UnknownCoding
+from rolo.errors import BodyFault, ExpandsTooFar, UndecodableBody, UnknownCoding
+from rolo.wire.zstd_frames import ZstdFrames
 
 Pieces = t.Iterable[bytes]
 
 PIECE = 64 * 1024
-"""Bytes of output that a decoder makes at a time."""
+"""Bytes of output that a decoder makes at a time, and of input that it is given."""
+MAX_CODINGS = 3
+"""Codings of one body, one upon the other."""
 MAX_RATIO = 250
-"""How far a body may expand ..."""
+"""How many times its bytes on the wire all codings of a body together may make of it ..."""
 RATIO_FREE = 16 * 1024 * 1024
-"""... beyond its first so many decoded bytes, before it is taken for a bomb."""
+"""... beyond the first so many, before it is taken for a bomb."""
 
+_OVERHEAD = 1024
+"""Bytes that a gzip member or a zstd block counts for beside what it holds: each takes
+time, even an empty one."""
+_FIRST_SLICE = 4 * 1024
 _EXTRA = {"br": "brotli", "zstd": "zstandard"}
 _ALIASES = {"x-gzip": "gzip"}
 
@@ -39,11 +47,16 @@ def parse_codings(field: str | None) -> list[str]:
     return [_ALIASES.get(name, name) for name in names if name and name != "identity"]
 
 
-def check_codings(codings: t.Iterable[str]) -> None:
+def check_codings(codings: t.Sequence[str]) -> None:
     """Make sure that all of ``codings`` can be decoded.
 
-    :raises UnknownCoding: one cannot; says what to install if that helps
+    :raises UnknownCoding: one cannot, says what to install if that helps; or there are more
+        than :data:`MAX_CODINGS`
     """
+    if len(codings) > MAX_CODINGS:
+        raise UnknownCoding(
+            f"a body in {len(codings)} content codings is not rewritten, {MAX_CODINGS} at most"
+        )
     for coding in codings:
         module = _EXTRA.get(coding)
         if module is None and coding not in ("gzip", "deflate"):
@@ -54,18 +67,36 @@ def check_codings(codings: t.Iterable[str]) -> None:
             )
 
 
-def decode(pieces: Pieces, codings: t.Sequence[str]) -> t.Iterator[bytes]:
+def decode(
+    pieces: Pieces, codings: t.Sequence[str], *, of_request: bool = False
+) -> t.Iterator[bytes]:
     """Undo ``codings``, the last one first. Each piece of output is at most about
     :data:`PIECE` bytes and comes as soon as its input is here.
 
-    :raises UndecodableBody: while iterating: the body is broken, cut short or a bomb
+    :param of_request: the client sent the body, and is to blame for it
+    :raises UndecodableBody: while iterating: the body is broken or cut short
+    :raises ExpandsTooFar: while iterating: the body is a bomb
     :raises UnknownCoding: at once, see :func:`check_codings`
     """
-    check_codings(codings)
+    try:
+        check_codings(codings)
+    except UnknownCoding as exc:
+        if of_request:
+            exc.blame_client()
+        raise
+    budget = _Budget()
+    pieces = budget.counted(pieces)
     for coding in reversed(codings):
-        counted = _Counted(pieces)
-        pieces = _bounded(_DECODERS[coding](counted), counted, coding)
-    return iter(pieces)
+        pieces = budget.bounded(_DECODERS[coding](pieces, budget))
+    return _blamed(pieces) if of_request else iter(pieces)
+
+
+def _blamed(pieces: Pieces) -> t.Iterator[bytes]:
+    try:
+        yield from pieces
+    except BodyFault as exc:
+        exc.blame_client()
+        raise
 
 
 def encode(pieces: Pieces, codings: t.Sequence[str]) -> t.Iterator[bytes]:
@@ -80,61 +111,82 @@ def encode(pieces: Pieces, codings: t.Sequence[str]) -> t.Iterator[bytes]:
     return iter(pieces)
 
 
-class _Counted:
-    """Counts the bytes that pass."""
+class _Budget:
+    """What the decoders of one body make, all together, against what came on the wire:
+    a bound for each would let them multiply."""
 
-    def __init__(self, pieces: Pieces) -> None:
-        self._pieces = iter(pieces)
-        self.total = 0
+    def __init__(self) -> None:
+        self._wire = 0
+        self._made = 0
 
-    def __iter__(self) -> t.Iterator[bytes]:
-        return self
+    def counted(self, pieces: Pieces) -> t.Iterator[bytes]:
+        """Yield the body as it came on the wire, sliced."""
+        for piece in _sliced(pieces):
+            self._wire += len(piece)
+            yield piece
 
-    def __next__(self) -> bytes:
-        piece = next(self._pieces)
-        self.total += len(piece)
-        return piece
+    def bounded(self, decoded: Pieces) -> t.Iterator[bytes]:
+        """Yield what one decoder makes."""
+        for piece in decoded:
+            self.spend(len(piece))
+            yield piece
+
+    def spend(self, size: int) -> None:
+        """:raises ExpandsTooFar: with ``size`` more bytes it is too much"""
+        self._made += size
+        if self._made > RATIO_FREE and self._made > MAX_RATIO * self._wire:
+            raise ExpandsTooFar(f"a coded body expands more than {MAX_RATIO} times")
 
 
-def _bounded(decoded: Pieces, source: _Counted, coding: str) -> t.Iterator[bytes]:
-    total = 0
-    for piece in decoded:
-        total += len(piece)
-        if total > RATIO_FREE and total > MAX_RATIO * source.total:
-            raise UndecodableBody(f"a {coding} body expands more than {MAX_RATIO} times")
-        yield piece
+def _sliced(pieces: Pieces) -> t.Iterator[bytes]:
+    """Yield ``pieces`` as pieces of :data:`PIECE` bytes at most: a decoder copies what it
+    does not take of its input at once."""
+    for piece in pieces:
+        if len(piece) <= PIECE:
+            yield piece
+        else:
+            yield from (piece[start : start + PIECE] for start in range(0, len(piece), PIECE))
 
 
 def _broken(coding: str, why: object) -> UndecodableBody:
     return UndecodableBody(f"the {coding} body is broken: {why}")
 
 
-def _gunzip(pieces: Pieces) -> t.Iterator[bytes]:
+def _gunzip(pieces: Pieces, budget: _Budget) -> t.Iterator[bytes]:
     """Members may follow each other (RFC 1952 section 2.2); what else follows is ignored,
     as by every browser."""
-    inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    members, begun = 0, False
+    members, inflater, held = 0, None, b""
     for piece in pieces:
-        while piece:
+        data = memoryview(held + piece if held else piece)
+        at, held = 0, b""
+        while at < len(data):
+            if inflater is None:
+                if members and data[at : at + 2].tobytes() != b"\x1f\x8b":
+                    if len(data) - at > 1 or data[at] != 0x1F:
+                        return
+                    held = b"\x1f"
+                    break
+                budget.spend(_OVERHEAD)
+                inflater, size = zlib.decompressobj(16 + zlib.MAX_WBITS), _FIRST_SLICE
+            # What is left over at the end of a member is copied: not more than was read.
+            part = data[at : at + size]
+            size = min(2 * size, PIECE)
+            yield from _inflated(inflater, part, "gzip")
+            at += len(part)
             if inflater.eof:
+                at -= len(inflater.unused_data)
                 members += 1
-                inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
-                begun = False
-            try:
-                yield from _inflated(inflater, piece)
-            except zlib.error as exc:
-                if members and not begun:
-                    return
-                raise _broken("gzip", exc) from exc
-            begun = True
-            piece = inflater.unused_data
-    if begun and not inflater.eof:
+                inflater = None
+    if inflater is not None:
         raise _broken("gzip", "it ends early")
 
 
-def _inflated(inflater: t.Any, piece: bytes) -> t.Iterator[bytes]:
+def _inflated(inflater: t.Any, piece: bytes | memoryview, coding: str) -> t.Iterator[bytes]:
     while True:
-        out = inflater.decompress(piece, PIECE)
+        try:
+            out = inflater.decompress(piece, PIECE)
+        except zlib.error as exc:
+            raise _broken(coding, exc) from exc
         if out:
             yield out
         piece = inflater.unconsumed_tail
@@ -143,7 +195,7 @@ def _inflated(inflater: t.Any, piece: bytes) -> t.Iterator[bytes]:
             return
 
 
-def _undeflate(pieces: Pieces) -> t.Iterator[bytes]:
+def _undeflate(pieces: Pieces, budget: _Budget) -> t.Iterator[bytes]:
     """``deflate`` is the zlib format, but some servers send it bare (RFC 9110 section
     8.4.1.2 warns of them)."""
     source = iter(pieces)
@@ -158,18 +210,15 @@ def _undeflate(pieces: Pieces) -> t.Iterator[bytes]:
         len(start) >= 2 and start[0] & 0x0F == 8 and int.from_bytes(start[:2], "big") % 31 == 0
     )
     inflater = zlib.decompressobj(zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS)
-    try:
-        yield from _inflated(inflater, start)
-        for piece in source:
-            if not inflater.eof:
-                yield from _inflated(inflater, piece)
-    except zlib.error as exc:
-        raise _broken("deflate", exc) from exc
+    yield from _inflated(inflater, start, "deflate")
+    for piece in source:
+        if not inflater.eof:
+            yield from _inflated(inflater, piece, "deflate")
     if not inflater.eof:
         raise _broken("deflate", "it ends early")
 
 
-def _unbrotli(pieces: Pieces) -> t.Iterator[bytes]:
+def _unbrotli(pieces: Pieces, budget: _Budget) -> t.Iterator[bytes]:
     brotli = importlib.import_module("brotli")
     decompressor = brotli.Decompressor()
     begun = False
@@ -189,9 +238,9 @@ def _unbrotli(pieces: Pieces) -> t.Iterator[bytes]:
         raise _broken("br", "it ends early")
 
 
-def _unzstd(pieces: Pieces) -> t.Iterator[bytes]:
+def _unzstd(pieces: Pieces, budget: _Budget) -> t.Iterator[bytes]:
     zstandard = importlib.import_module("zstandard")
-    source = _Reader(pieces)
+    source = _Reader(pieces, budget)
     # RFC 9659: windows of more than 8 MB are not for the web.
     decompressor = zstandard.ZstdDecompressor(max_window_size=8 * 1024 * 1024)
     reader = decompressor.stream_reader(source, read_across_frames=True, read_size=PIECE)
@@ -200,25 +249,27 @@ def _unzstd(pieces: Pieces) -> t.Iterator[bytes]:
             yield out
     except zstandard.ZstdError as exc:
         raise _broken("zstd", exc) from exc
+    if not source.frames.complete:
+        raise _broken("zstd", "it ends early")
 
 
 class _Reader:
-    """Pieces as a file, whose ``read`` waits for one piece at most."""
+    """Pieces of zstd as a file, whose ``read`` waits for one piece at most."""
 
-    def __init__(self, pieces: Pieces) -> None:
-        self._pieces = iter(pieces)
-        self._rest = b""
+    def __init__(self, pieces: Pieces, budget: _Budget) -> None:
+        self._pieces = _sliced(pieces)
+        self._budget = budget
+        self.frames = ZstdFrames()
 
-    def read(self, size: int = -1) -> bytes:
-        while not self._rest:
-            try:
-                self._rest = next(self._pieces)
-            except StopIteration:
-                return b""
-        if size < 0:
-            size = len(self._rest)
-        out, self._rest = self._rest[:size], self._rest[size:]
-        return out
+    def read(self, size: int) -> bytes:
+        """Return the next piece: ``size`` is :data:`PIECE`, which no piece is larger than."""
+        for piece in self._pieces:
+            if piece:
+                before = self.frames.parts
+                self.frames.feed(piece)
+                self._budget.spend(_OVERHEAD * (self.frames.parts - before))
+                return piece
+        return b""
 
 
 def _deflated(pieces: Pieces, bits: int) -> t.Iterator[bytes]:

@@ -417,13 +417,6 @@ def test_hooks_share_one_body(rewriting, origin):
     assert fetch(rewriting(Streams(), Reads())).body == b"OK!"
 
 
-def test_a_part_is_not_transformed(rewriting, origin):
-    part = b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 0-1/9\r\nContent-Length: 2\r\n\r\nok"
-    origin.answer(part)
-    url = rewriting(on_response=lambda context, response: response.transform(bytes.upper))
-    assert fetch(url).status == 500
-
-
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
 def test_an_answer_without_a_body_has_its_head_fixed(rewriting, origin, method):
     answer = b'HTTP/1.1 304 Not Modified\r\nETag: "1"\r\n\r\n'

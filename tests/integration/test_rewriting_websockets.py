@@ -1,5 +1,7 @@
 """Hooks on relayed websockets, in both modes."""
 
+import asyncio
+import contextlib
 import threading
 
 import pytest
@@ -246,6 +248,23 @@ def test_a_hook_that_raises_closes_with_1011(relayed, direction, caplog):
         assert client.closing()[0] == 1011
     assert told.last().outcome == "aborted"
     assert any(f"{direction} of test_a_hook" in record.message for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    "phase", ["on_handshake", "on_accepted", "on_upstream_message", "on_closed", "on_finished"]
+)
+def test_the_end_is_told_whatever_phase_is_cancelled(relayed, phase):
+    def cancels(*args):
+        raise asyncio.CancelledError
+
+    told = Told()
+    url, _ = relayed(told, **{phase: cancels})
+    with Client(url) as client, contextlib.suppress(OSError, AssertionError, EOFError):
+        client.open()
+        client.text("abc")
+        client.close(4000, "bye")
+        client.closing()
+    assert told.last().outcome
 
 
 def test_the_end_is_told(relayed):

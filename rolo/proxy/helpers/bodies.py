@@ -12,13 +12,16 @@ from rolo.proxy.hooks.transform import (
     ChunkGenerator,
     LineFunction,
     LineGenerator,
+    wants_parts,
 )
 
 
 class TransformBodies(Hooks):
     """Passes bodies of answers through functions; give one of them.
 
-    Requests are made fit for it: parts are not asked for, nor codings that cannot be undone.
+    Requests are made fit for it: codings that cannot be undone are not asked for, nor parts,
+    unless the function is marked :func:`~rolo.proxy.takes_parts`. A part that comes all the
+    same is an error, of whatever media type: several parts come as ``multipart/byteranges``.
 
     :param media_types: of the bodies concerned; ``text/`` stands for all that begin so,
         none given for all
@@ -38,8 +41,10 @@ class TransformBodies(Hooks):
         json: t.Callable[[t.Any], t.Any] | None = None,
         limit: int | None = DEFAULT_WHOLE_LIMIT,
     ) -> None:
-        if sum(given is not None for given in (chunks, lines, text, json)) != 1:
+        given = [function for function in (chunks, lines, text, json) if function is not None]
+        if len(given) != 1:
             raise TypeError("give one of chunks, lines, text and json")
+        self._function = given[0]
         self.media_types = media_types
         self._chunks = chunks
         self._lines = lines
@@ -48,11 +53,16 @@ class TransformBodies(Hooks):
         self._limit = limit
 
     def on_outgoing(self, context: ProxyContext, outbound: OutboundRequest) -> None:
-        outbound.refuse_ranges()
+        if not wants_parts(self._function):
+            outbound.refuse_ranges()
         outbound.accept_known_codings()
 
     def on_response(self, context: ProxyContext, response: ProxiedResponse) -> None:
-        if not response.has_body or not self._concerns(response.media_type):
+        response.refuse_part(self._function)
+        media_type = response.media_type
+        # 304 tells of a body, often without its type, and its validators are that body's.
+        unknown = response.status == 304 and not media_type
+        if not unknown and not self._concerns(media_type):
             return
         if self._chunks is not None:
             response.transform(self._chunks)

@@ -7,6 +7,7 @@ import functools
 import itertools
 import typing as t
 
+from rolo.errors import BodyTooLarge
 from rolo.net.body_stream import SeenSink, Sink, pipe_pulled, pipe_read
 from rolo.portal.hook_runner import HookRunner
 from rolo.portal.portal import Portal
@@ -23,15 +24,38 @@ _EAGER = 128 * 1024
 """Bytes of a transformed body that is sent in one step with its head."""
 
 
-def pipeline(pieces: Pieces, codings: t.Sequence[str], stages: t.Sequence[Stage]) -> Chain:
+def gathered(pieces: Pieces, limit: int | None, taken: list[bytes] | None = None) -> bytes:
+    """Return all of ``pieces`` joined.
+
+    :param limit: bytes, ``None`` for no limit
+    :param taken: gets the pieces, of which nothing is lost in an error
+    :raises BodyTooLarge: they are more
+    """
+    taken, size = [] if taken is None else taken, 0
+    for piece in pieces:
+        taken.append(piece)
+        size += len(piece)
+        if limit is not None and size > limit:
+            raise BodyTooLarge(f"a body of more than {limit} bytes was to be read whole")
+    return b"".join(taken)
+
+
+def pipeline(
+    pieces: Pieces,
+    codings: t.Sequence[str],
+    stages: t.Sequence[Stage],
+    *,
+    of_request: bool = False,
+) -> Chain:
     """Return ``pieces`` decoded, passed through ``stages`` in order, and encoded again.
 
+    :param of_request: see :func:`~rolo.wire.content_codings.decode`
     :raises UnknownCoding: they cannot be decoded
     """
     steps: list[t.Iterator[bytes]] = []
     current: Pieces = pieces
     if codings:
-        current = decode(pieces, codings)
+        current = decode(pieces, codings, of_request=of_request)
         steps.append(current)
     for stage in stages:
         current = stage(current)
@@ -203,6 +227,55 @@ class PulledTap:
 def tapped(body: t.Any, see: See) -> t.Any:
     """Return ``body`` as it is, shown to ``see`` as it passes."""
     return TappedBody(body, see) if hasattr(body, "__aiter__") else PulledTap(body, see)
+
+
+class WholeBody:
+    """A response body that was read to its end, to be sent as it came."""
+
+    def __init__(self, data: bytes, source: t.Any) -> None:
+        self.data = data
+        self._source = source
+
+    def __iter__(self) -> t.Iterator[bytes]:
+        return iter([self.data])
+
+    async def __aiter__(self) -> t.AsyncIterator[bytes]:
+        yield self.data
+
+    def read_whole_nowait(self) -> bytes:
+        """Return the whole body: it is here."""
+        return self.data
+
+    @property
+    def trailers(self) -> RawHeaders:
+        return getattr(self._source, "trailers", [])
+
+    def close(self) -> None:
+        _close(self._source)
+
+
+class BegunBody:
+    """A response body of which some was read already, to be sent as it came; only sync code
+    may iterate it.
+
+    :param taken: what was read
+    :param rest: what goes on behind it
+    :param source: the body, closed with this one
+    """
+
+    def __init__(self, taken: list[bytes], rest: t.Iterator[bytes], source: t.Any) -> None:
+        self._pieces = itertools.chain(taken, rest)
+        self._source = source
+
+    def __iter__(self) -> t.Iterator[bytes]:
+        return self._pieces
+
+    @property
+    def trailers(self) -> RawHeaders:
+        return getattr(self._source, "trailers", [])
+
+    def close(self) -> None:
+        _close(self._source)
 
 
 class TransformedBody:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import itertools
 import typing as t
 
-from werkzeug.http import parse_options_header
-
 from rolo.bridge.lazy_response import UpstreamAnswer
-from rolo.errors import BodyTooLarge
+from rolo.errors import BodyFault, PartOfBody, UnknownCharset
 from rolo.portal.portal import Portal
 from rolo.proxy.hooks.bodies import (
+    BegunBody,
     TransformedUpload,
     UploadPieces,
+    WholeBody,
+    gathered,
     pipeline,
     tap_upload,
     tapped,
     upload_pieces,
 )
+from rolo.proxy.hooks.documents import dump_json, load_json
 from rolo.proxy.hooks.transform import (
     ChunkFunction,
     ChunkGenerator,
@@ -32,8 +35,10 @@ from rolo.proxy.hooks.transform import (
     is_generator,
     line_stage,
     name_of,
+    wants_parts,
 )
 from rolo.upstream.request import AsyncBody, UpstreamRequest
+from rolo.wire.charsets import UTF_8, charset_parameter, codec_of, decode_text, marked
 from rolo.wire.content_codings import decode, encode, known_codings, parse_codings
 from rolo.wire.fields import HeaderFields
 
@@ -66,63 +71,105 @@ class _Body:
 
     @property
     def charset(self) -> str:
-        """The charset that ``Content-Type`` names, ``utf-8`` if it names none."""
-        return parse_options_header(self.headers.get("Content-Type", ""))[1].get("charset", "utf-8")
+        """The charset that ``Content-Type`` names, in lower case; ``utf-8`` if it names none.
+        The labels of the web are understood as browsers do; text with another is not
+        rewritten (:class:`UnknownCharset`)."""
+        return charset_parameter(self.headers.get("Content-Type", "")) or "utf-8"
 
     @property
     def codings(self) -> list[str]:
         """The content codings of the body, in the order they were applied."""
-        return parse_codings(self.headers.get("Content-Encoding"))
+        # A list may go over several lines (RFC 9110 section 5.3).
+        return parse_codings(",".join(self.headers.getlist("Content-Encoding")))
 
     def transform(self, function: ChunkFunction | ChunkGenerator) -> None:
         """Pass the body, decoded, through ``function``, as it comes: ``function(piece)``
         for each piece of bytes, or a generator function over all pieces.
 
         Functions given one after the other see what the one before has made.
+
+        :raises PartOfBody: this is a part (206), and ``function`` not marked
+            :func:`~rolo.proxy.takes_parts`
         """
+        self._refuse_part(function)
         self._add(chunk_stage(function), function)
 
     def transform_lines(self, function: LineFunction | LineGenerator) -> None:
-        """As :meth:`transform`, by lines of text, each with its ``\\n``."""
-        self._add(line_stage(function, self.charset), function)
+        """As :meth:`transform`, by lines of text, each with its ``\\n``.
+
+        :raises UnknownCharset: see :attr:`charset`
+        """
+        self._refuse_part(function)
+        with self._blaming():
+            self._add(line_stage(function, self.charset), function)
 
     def read(self, limit: int | None = DEFAULT_WHOLE_LIMIT) -> bytes:
         """Wait for the whole body and return it, decoded, as earlier hooks have left it.
-        What is sent stays the same.
+        What is sent stays the same, after an error too.
 
         :param limit: bytes, ``None`` for no limit
         :raises BodyTooLarge: it is longer
+        :raises UndecodableBody: it is not in its content coding
         """
+        with self._blaming():
+            return self._read(limit)
+
+    def _read(self, limit: int | None) -> bytes:
         if self.plain is None:
             raw = self._read_raw(limit)
             decoded = decode([raw] if raw else [], self.codings)
             if not self.stages:
-                return _joined(decoded, limit)
-            self.plain = _joined(pipeline(decoded, [], self.stages), limit)
+                return gathered(decoded, limit)
+            self.plain = gathered(pipeline(decoded, [], self.stages), limit)
             self.stages = ()
         elif self.stages:
-            self.plain = _joined(pipeline([self.plain], [], self.stages), limit)
+            self.plain = gathered(pipeline([self.plain], [], self.stages), limit)
             self.stages = ()
         return self.plain
 
     def text(self, limit: int | None = DEFAULT_WHOLE_LIMIT) -> str:
-        """As :meth:`read`, as text; what is not in its charset reads as U+FFFD."""
-        return self.read(limit).decode(self.charset, "replace")
+        """As :meth:`read`, as text; what is not in its charset reads as U+FFFD.
+
+        :raises UnknownCharset: see :attr:`charset`
+        """
+        with self._blaming():
+            codec = codec_of(self.charset)
+            data = self._read(limit)
+            return data.decode(marked(data, codec).name, "replace")
 
     def json(self, limit: int | None = DEFAULT_WHOLE_LIMIT) -> t.Any:
         """As :meth:`read`, as a JSON document.
 
-        :raises ValueError: it is none
+        :raises NotJson: it is none, or has a number that no float holds; a
+            :class:`ValueError` too
         """
-        return json.loads(self.read(limit))
+        with self._blaming():
+            return load_json(self._read(limit), self.charset)
 
     def set_data(self, data: bytes | str) -> None:
-        """Send ``data`` in the place of the body, in its charset and content coding."""
-        self.plain = data.encode(self.charset) if isinstance(data, str) else bytes(data)
+        """Send ``data`` in the place of the body, in its charset and content coding.
+
+        :raises PartOfBody: this is a part (206); set another status first
+        """
+        self._refuse_status()
+        if isinstance(data, str):
+            with self._blaming():
+                data = data.encode(codec_of(self.charset).name)
+        self.plain = bytes(data)
 
     def set_json(self, document: t.Any) -> None:
-        """Send ``document`` as JSON in the place of the body."""
-        self.plain = json.dumps(document, ensure_ascii=False).encode("utf-8")
+        """Send ``document`` as JSON in the place of the body.
+
+        :raises ValueError: it has a number that JSON has not
+        :raises PartOfBody: as :meth:`set_data`
+        """
+        self._refuse_status()
+        try:
+            codec = codec_of(self.charset)
+        except UnknownCharset:
+            codec = UTF_8
+            self.headers["Content-Type"] = self.media_type
+        self.plain = dump_json(document, codec.name)
         if "json" not in self.media_type:
             self.headers["Content-Type"] = "application/json"
 
@@ -132,10 +179,19 @@ class _Body:
         limit: int | None = DEFAULT_WHOLE_LIMIT,
     ) -> None:
         """Wait for the whole body and send ``function(document)`` in its place; what it
-        returns is the new document, ``None`` the one it was given, as it changed it."""
-        document = self.json(limit)
-        changed = function(document)
-        self.set_json(document if changed is None else changed)
+        returns is the new document, ``None`` the one it was given, as it changed it.
+        Without a body, or with an empty one, ``function`` is not called.
+
+        :raises NotJson: as :meth:`json`
+        :raises PartOfBody: as :meth:`transform`
+        """
+        self._refuse_part(function)
+        if not self.has_body:
+            self._change_head()
+        elif self.read(limit):
+            document = self.json(limit)
+            changed = function(document)
+            self.set_json(document if changed is None else changed)
 
     def transform_text(
         self,
@@ -143,10 +199,28 @@ class _Body:
         limit: int | None = DEFAULT_WHOLE_LIMIT,
     ) -> None:
         """Wait for the whole body and send ``function(text)`` in its place; ``None``
-        leaves it."""
-        changed = function(self.read(limit).decode(self.charset, "surrogateescape"))
+        leaves it. Without a body ``function`` is not called.
+
+        :raises UnknownCharset: see :attr:`charset`
+        :raises PartOfBody: as :meth:`transform`
+        """
+        self._refuse_part(function)
+        if not self.has_body:
+            self._change_head()
+            return
+        with self._blaming():
+            codec = codec_of(self.charset)
+            data = self._read(limit)
+            codec = marked(data, codec)
+            text = decode_text(data, codec)
+        changed = function(text)
         if changed is not None:
-            self.set_data(changed.encode(self.charset, "surrogateescape"))
+            self.set_data(changed.encode(*codec))
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a body follows the head at all, be it an empty one."""
+        raise NotImplementedError
 
     @property
     def is_rewritten(self) -> bool:
@@ -156,6 +230,20 @@ class _Body:
     def _add(self, stage: Stage, function: t.Any) -> None:
         self.stages = [*self.stages, stage]
         self.prompt = self.prompt and not is_generator(function)
+
+    def _change_head(self) -> None:
+        """Let the head say what it would with a body, which would be another one."""
+        self.stages = [*self.stages, iter]
+
+    def _refuse_part(self, function: t.Any) -> None:
+        """:raises PartOfBody: only a part is here, and ``function`` wants the whole"""
+
+    def _refuse_status(self) -> None:
+        """:raises PartOfBody: the status says that only a part is sent"""
+
+    def _blaming(self) -> t.ContextManager[None]:
+        """Say of body faults whose they are."""
+        return contextlib.nullcontext()
 
     def _read_raw(self, limit: int | None) -> bytes:
         raise NotImplementedError
@@ -214,6 +302,10 @@ class OutboundRequest(_Body):
         """Pass the body through one more stage."""
         self.stages = [*self.stages, stage]
 
+    @property
+    def has_body(self) -> bool:
+        return self.outgoing.body is not None or self.plain is not None
+
     def apply(self) -> None:
         """Put what was done to the body into the request that goes out."""
         outgoing = self.outgoing
@@ -223,13 +315,15 @@ class OutboundRequest(_Body):
         if self.plain is not None or isinstance(outgoing.body, bytes):
             if self.plain is None:
                 assert isinstance(outgoing.body, bytes)
-                whole = b"".join(pipeline([outgoing.body], self.codings, self.stages))
+                with self._blaming():
+                    whole = b"".join(pipeline([outgoing.body], self.codings, self.stages))
             else:
-                whole = b"".join(_encode([self.plain], self.stages, self.codings))
+                with self._blaming():
+                    whole = b"".join(_encode([self.plain], self.stages, self.codings))
             outgoing.body, outgoing.length, outgoing.expect_continue = whole, len(whole), False
         elif outgoing.body is not None:
             source = upload_pieces(outgoing.body, self._portal)
-            pieces = pipeline(source, self.codings, self.stages)
+            pieces = pipeline(source, self.codings, self.stages, of_request=True)
             outgoing.length = None
             # Without a loop the client takes an iterable.
             outgoing.body = t.cast(AsyncBody, pieces)
@@ -238,14 +332,30 @@ class OutboundRequest(_Body):
         # They are in the body now, and know the context, which knows this.
         self.stages = ()
 
+    @contextlib.contextmanager
+    def _blaming(self) -> t.Iterator[None]:
+        try:
+            yield
+        except BodyFault as exc:
+            exc.blame_client()
+            raise
+
     def _read_raw(self, limit: int | None) -> bytes:
         outgoing = self.outgoing
         if outgoing.body is None:
             return b""
         if not isinstance(outgoing.body, bytes):
             pieces = upload_pieces(outgoing.body, self._portal)
+            taken: list[bytes] = []
             try:
-                whole = _joined(pieces, limit)
+                whole = gathered(pieces, limit, taken)
+            except BodyFault:
+                # Whoever catches it sends all of it all the same.
+                rest = itertools.chain(taken, pieces)
+                outgoing.body = t.cast(AsyncBody, rest)
+                if isinstance(pieces, UploadPieces):
+                    outgoing.body = TransformedUpload(rest, pieces)
+                raise
             except BaseException:
                 if isinstance(pieces, UploadPieces):
                     pieces.portal.post(pieces.cancel)
@@ -298,8 +408,17 @@ class ProxiedResponse(_Body):
         self.body = answer.body
         self.stages = ()  # here, as they are looked at for each answer: above it costs more
         self.plain = None
-        self.has_body = method != "HEAD" and status != 204 and status != 304
+        self._is_head = method == "HEAD"
+        self._bodiless = self._is_head or status == 204 or status == 304
+        self._is_part = status == 206 and not self._is_head
+
+    @property
+    def has_body(self) -> bool:
         """False where no body follows the head, whatever the head says."""
+        if not self._bodiless:
+            return True
+        # A hook may put a body where there was none, with another status.
+        return self.plain is not None and not self._is_head and self.status not in (204, 304)
 
     @property
     def reason(self) -> str:
@@ -320,29 +439,34 @@ class ProxiedResponse(_Body):
     def is_event_stream(self) -> bool:
         return self.media_type == "text/event-stream"
 
-    def transform(self, function: ChunkFunction | ChunkGenerator) -> None:
-        self._refuse_part()
-        super().transform(function)
-
-    def transform_lines(self, function: LineFunction | LineGenerator) -> None:
-        self._refuse_part()
-        super().transform_lines(function)
-
-    transform.__doc__ = _Body.transform.__doc__
-    transform_lines.__doc__ = _Body.transform_lines.__doc__
-
     def transform_events(self, function: EventFunction | EventGenerator) -> None:
         """As :meth:`transform`, by server-sent events."""
-        self._refuse_part()
+        self._refuse_part(function)
         self._add(event_stage(function), function)
         self.prompt = False
 
-    def _refuse_part(self) -> None:
+    def refuse_part(self, *functions: t.Any) -> None:
+        """Make sure that a part of a body does not pass ``functions`` as if it were one.
+
+        :raises PartOfBody: this is one (206), whatever status hooks have given it, and one of
+            ``functions`` is not marked :func:`~rolo.proxy.takes_parts`
+        """
+        if not self._is_part:
+            return
+        for function in functions:
+            if not wants_parts(function):
+                raise PartOfBody(
+                    f"a part of a body (206) does not pass {name_of(function)}, which changes "
+                    "whole ones: call outbound.refuse_ranges() in on_outgoing, or mark it "
+                    "with takes_parts"
+                )
+
+    def _refuse_part(self, function: t.Any) -> None:
+        self.refuse_part(function)
+
+    def _refuse_status(self) -> None:
         if self.status == 206:
-            raise ValueError(
-                "a part of a body (206) cannot be transformed: call "
-                "context.outbound.refuse_ranges() in on_outgoing"
-            )
+            raise PartOfBody("another body is no part (206): set response.status first")
 
     def answer(self, body: t.Any) -> UpstreamAnswer:
         """Return the answer as the hooks have left it, with ``body``."""
@@ -358,6 +482,8 @@ class ProxiedResponse(_Body):
     def fix_head(self) -> None:
         """Make the fields right that describe another body than the one that is sent."""
         self.headers.remove("Content-Length", "Accept-Ranges", *_DIGESTS)
+        if self._is_part and self.status != 206:
+            self.headers.remove("Content-Range")
         # RFC 9110 section 8.8.3: no longer the same bytes, but still the same thing.
         self.headers.replace("ETag", lambda tag: tag if tag.startswith("W/") else f"W/{tag}")
 
@@ -366,39 +492,18 @@ class ProxiedResponse(_Body):
         return b"".join(_encode([self.plain or b""], stages, self.codings))
 
     def _read_raw(self, limit: int | None) -> bytes:
-        if isinstance(self.body, WholeBody):
-            return self.body.data
         source = self.body
-        data = _joined(source, limit)
+        if isinstance(source, WholeBody):
+            return source.data
+        taken: list[bytes] = []
+        pieces = iter(source)
+        try:
+            data = gathered(pieces, limit, taken)
+        except BodyFault:
+            self.body = BegunBody(taken, pieces, source)
+            raise
         self.body = WholeBody(data, source)
         return data
-
-
-class WholeBody:
-    """A body that was read to its end, to be sent as it came."""
-
-    def __init__(self, data: bytes, source: t.Any) -> None:
-        self.data = data
-        self._source = source
-
-    def __iter__(self) -> t.Iterator[bytes]:
-        return iter([self.data])
-
-    async def __aiter__(self) -> t.AsyncIterator[bytes]:
-        yield self.data
-
-    def read_whole_nowait(self) -> bytes:
-        """Return the whole body: it is here."""
-        return self.data
-
-    @property
-    def trailers(self) -> list[tuple[bytes, bytes]]:
-        return getattr(self._source, "trailers", [])
-
-    def close(self) -> None:
-        close = getattr(self._source, "close", None)
-        if close is not None:
-            close()
 
 
 def _encode(
@@ -406,13 +511,3 @@ def _encode(
 ) -> t.Iterable[bytes]:
     """Return decoded pieces through ``stages`` and in ``codings``."""
     return encode(pipeline(pieces, [], stages), codings)
-
-
-def _joined(pieces: t.Iterable[bytes], limit: int | None) -> bytes:
-    taken, size = [], 0
-    for piece in pieces:
-        taken.append(piece)
-        size += len(piece)
-        if limit is not None and size > limit:
-            raise BodyTooLarge(f"a body of more than {limit} bytes was to be read whole")
-    return b"".join(taken)

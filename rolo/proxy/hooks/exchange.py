@@ -12,11 +12,12 @@ from rolo.portal.portal import Portal
 from rolo.proxy.hooks.bodies import (
     TrackedBody,
     TransformedBody,
+    WholeBody,
     pipeline,
     tap_upload,
 )
 from rolo.proxy.hooks.context import ProxyContext
-from rolo.proxy.hooks.editable import OutboundRequest, ProxiedResponse, WholeBody
+from rolo.proxy.hooks.editable import OutboundRequest, ProxiedResponse
 from rolo.proxy.hooks.hook_run import HookedRun
 from rolo.proxy.hooks.hooks import Interim
 from rolo.proxy.hooks.phases import Hook
@@ -107,7 +108,8 @@ class HookedExchange(HookedRun[Forwarder]):
         if self._phases.see_body:
             # Ask only for what can be transformed.
             outbound.accept_known_codings()
-            outbound.refuse_ranges()
+            if not self._phases.see_parts:
+                outbound.refuse_ranges()
         answered = self._ask("on_outgoing", outbound)
         if answered is None:
             for hook in self._phases["on_request_chunk"]:
@@ -153,6 +155,8 @@ class HookedExchange(HookedRun[Forwarder]):
             return response.body
         response.fix_head()
         if not response.has_body:
+            if response.plain is not None and self._context.request.method == "HEAD":
+                response.headers["Content-Length"] = str(len(response.encoded(stages)))
             return response.body
         body, whole = self._transformed(response, stages)
         if whole is None:
@@ -161,14 +165,14 @@ class HookedExchange(HookedRun[Forwarder]):
         return WholeBody(whole, response.body)
 
     def _body_stages(self, response: ProxiedResponse) -> list[Stage]:
-        if response.status == 206:
-            # Only an origin that was not asked for a part sends one here.
-            return []
-        stages = [self._chunk_stage(hook) for hook in self._phases["on_response_chunk"]]
+        phases = self._phases
+        for hook in (*phases["on_response_chunk"], *phases["on_event"]):
+            response.refuse_part(hook.call)
+        stages = [self._chunk_stage(hook) for hook in phases["on_response_chunk"]]
         if response.is_event_stream:
             stages += [
                 event_stage(self._bound(hook, "on_event"), hook.label)
-                for hook in self._phases["on_event"]
+                for hook in phases["on_event"]
             ]
         return stages
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import typing as t
 
 from werkzeug.exceptions import HTTPException
@@ -103,7 +104,7 @@ class HookedRun(t.Generic[F]):
             raise error
         try:
             answered = self._ask("on_error", error)
-        except Exception as exc:
+        except BaseException as exc:
             self._finish("refused", exc)
             raise
         if answered is None:
@@ -131,8 +132,8 @@ class HookedRun(t.Generic[F]):
         for hook in self._phases["on_finished"]:
             try:
                 hook.call(self._context)
-            except ERRORS as exc:
-                failed(hook.label, exc)
+            except (*ERRORS, asyncio.CancelledError) as exc:
+                failed(hook.label, exc, steered=False)
 
     # --- calling
 

@@ -68,7 +68,8 @@ class Hooks:
     def on_response_chunk(
         self, context: ProxyContext, chunk: bytes
     ) -> bytes | t.Iterable[bytes] | None:
-        """A piece of the answer's body, decoded; as :meth:`on_request_chunk`."""
+        """A piece of the answer's body, decoded; as :meth:`on_request_chunk`. Parts (206) are
+        neither asked for nor passed on, unless it is marked :func:`~rolo.proxy.takes_parts`."""
 
     def on_event(self, context: ProxyContext, event: Event) -> Event | t.Iterable[Event] | None:
         """A server-sent event of an answer that is an event stream. Return what goes in its

@@ -6,7 +6,7 @@ import dataclasses
 import typing as t
 
 from rolo.proxy.hooks.hooks import PHASES, HookFunctions, Hooks
-from rolo.proxy.hooks.transform import name_of
+from rolo.proxy.hooks.transform import name_of, wants_parts
 
 # What comes from the client passes the hooks downwards, all else upwards.
 _DOWNWARDS = frozenset(
@@ -45,6 +45,10 @@ class Phases(dict[str, tuple[Hook, ...]]):
         self.on_response = self["on_response"]
         self.see_body = bool(self["on_response_chunk"] or self["on_event"])
         """Any answer's body may be transformed."""
+        self.see_parts = all(
+            wants_parts(hook.call) for hook in self["on_response_chunk"] + self["on_event"]
+        )
+        """What sees bodies takes parts of them (206) as well."""
         edits = self["on_outgoing"] or self["on_request_chunk"] or self.see_body
         self.edit_request = bool(edits)
         """What goes out may be another request than what came in."""

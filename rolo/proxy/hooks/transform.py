@@ -6,25 +6,25 @@ all of it, and each stage holds one piece at a time.
 
 from __future__ import annotations
 
-import codecs
 import inspect
 import logging
 import typing as t
+
+from werkzeug.exceptions import HTTPException
 
 from rolo.errors import HookError, RoloError
 from rolo.portal.containment import ERRORS, contained
 from rolo.proxy.hooks.sse import Event, blocks
 from rolo.websocket.errors import WebSocketError
+from rolo.wire.charsets import Lines, codec_of
 
 LOG = logging.getLogger(__name__)
 
 T = t.TypeVar("T")
+F = t.TypeVar("F", bound=t.Callable[..., t.Any])
 
 Pieces = t.Iterable[bytes]
 Stage = t.Callable[[Pieces], t.Iterator[bytes]]
-
-MAX_LINE = 1024 * 1024
-"""Characters of a line; a longer one comes in parts."""
 
 ChunkFunction = t.Callable[[bytes], bytes | t.Iterable[bytes] | None]
 """Gives what stands for one piece: another, several, or none (``b""`` or an empty list);
@@ -44,25 +44,46 @@ def name_of(function: t.Any) -> str:
     return getattr(function, "__qualname__", None) or type(function).__qualname__
 
 
+def takes_parts(function: F) -> F:
+    """Mark a function that is given bodies as one for which a part (206) does as well as the
+    whole: it counts bytes, say, or throttles them. Use it as a decorator, of methods too.
+
+    :raises TypeError: it cannot be marked: a bound method, or one of Python's own
+    """
+    try:
+        function.takes_parts = True  # type: ignore[attr-defined]
+    except AttributeError:
+        raise TypeError(
+            f"{name_of(function)} cannot be marked with takes_parts: use it as a decorator"
+        ) from None
+    return function
+
+
+def wants_parts(function: t.Any) -> bool:
+    """Whether it was marked with :func:`takes_parts`."""
+    return getattr(function, "takes_parts", False) is True
+
+
 def call(label: str, function: t.Callable[..., T], *args: t.Any) -> T:
     """Call a hook.
 
+    :raises HTTPException: it raised one, an answer of its own as long as no head is out
     :raises HookError: it raised something that is not an error of rolo's own; logged
     """
     try:
         return function(*args)
-    except (RoloError, WebSocketError):
+    except (HTTPException, RoloError, WebSocketError):
         raise
     except ERRORS as exc:
         raise failed(label, exc) from exc
 
 
-def failed(label: str, error: BaseException) -> HookError:
+def failed(label: str, error: BaseException, *, steered: bool = True) -> HookError:
     """Log what a hook raised, and return the error that stands for it.
 
     :raises BaseException: as :func:`~rolo.portal.containment.contained`
     """
-    contained(error)
+    contained(error, steered=steered)
     LOG.error("%s raised %s: %s", label, type(error).__name__, error, exc_info=error)
     wrapped = HookError(f"{label} raised {type(error).__name__}")
     wrapped.phase = label
@@ -73,7 +94,7 @@ def guarded(label: str, iterator: t.Iterator[T]) -> t.Iterator[T]:
     """Yield what a hook's generator yields, with its errors as :func:`call` has them."""
     try:
         yield from iterator
-    except RoloError:
+    except (HTTPException, RoloError):
         raise
     except ERRORS as exc:
         raise failed(label, exc) from exc
@@ -121,39 +142,28 @@ def line_stage(
     function: LineFunction | LineGenerator, charset: str = "utf-8", label: str | None = None
 ) -> Stage:
     """Return the stage of a function or generator function over text lines, each with its
-    ``\\n``; the last may have none. What is not in ``charset`` passes unharmed."""
+    ``\\n``; the last may have none. What is not in ``charset`` passes unharmed.
+
+    :param charset: a label as in ``Content-Type``
+    :raises UnknownCharset: it is not one of the web's
+    """
     name = label or f"transform {name_of(function)}"
+    codec = codec_of(charset)
 
     def stage(pieces: Pieces) -> t.Iterator[bytes]:
-        lines = _lines(pieces, charset)
+        lines = Lines(pieces, codec)
         if is_generator(function):
-            changed = guarded(name, t.cast(LineGenerator, function)(lines))
+            changed = guarded(name, t.cast(LineGenerator, function)(iter(lines)))
         else:
             each = t.cast(LineFunction, function)
             changed = (new for line in lines for new in several(call(name, each, line), str, line))
-        encoder = codecs.getincrementalencoder(charset)("surrogateescape")
         for line in changed:
-            yield encoder.encode(line)
+            try:
+                yield line.encode(*lines.codec)
+            except UnicodeError as exc:
+                raise failed(name, exc) from exc
 
     return stage
-
-
-def _lines(pieces: Pieces, charset: str) -> t.Iterator[str]:
-    decoder = codecs.getincrementaldecoder(charset)("surrogateescape")
-    rest = ""
-    for piece in pieces:
-        text = rest + decoder.decode(piece)
-        start = 0
-        while end := text.find("\n", start) + 1:
-            yield text[start:end]
-            start = end
-        rest = text[start:]
-        if len(rest) > MAX_LINE:
-            yield rest
-            rest = ""
-    rest += decoder.decode(b"", True)
-    if rest:
-        yield rest
 
 
 def event_stage(function: EventFunction | EventGenerator, label: str | None = None) -> Stage:

@@ -174,9 +174,9 @@ class HookedWebSocket(HookedRun[HandshakeForwarder]):
         for hook in self._phases["on_closed"]:
             context.phase = "on_closed"
             try:
-                call(hook.label, hook.call, context, closed)
-            except HookError as exc:
-                context.error = exc
+                hook.call(context, closed)
+            except (*ERRORS, asyncio.CancelledError) as exc:
+                context.error = failed(hook.label, exc, steered=False)
         lost = closed.code == LOST
         if context.error is None and not (lost and closed.by == "origin"):
             self._finish("client gone" if lost else "complete", None)

@@ -3,10 +3,10 @@
 import pytest
 
 from rolo.errors import BodyInterrupted, HookError
-from rolo.proxy.hooks import transform
 from rolo.proxy.hooks.bodies import pipeline
 from rolo.proxy.hooks.sse import Event
 from rolo.proxy.hooks.transform import chunk_stage, event_stage, line_stage
+from rolo.wire import charsets
 
 
 def through(stage, *pieces):
@@ -37,7 +37,7 @@ def test_lines_are_whole_whatever_the_pieces():
     assert seen == ["one\n", "two\r\n", "three"]
 
 
-@pytest.mark.parametrize("charset", ["utf-8", "latin-1", "utf-16-le"])
+@pytest.mark.parametrize("charset", ["utf-8", "latin1", "utf-16le"])
 def test_lines_in_other_charsets_split_within_a_character(charset):
     text = "über\ngrün\n"
     data = text.encode(charset)
@@ -53,7 +53,7 @@ def test_bytes_that_are_no_text_pass_unharmed():
 
 
 def test_an_endless_line_comes_in_parts(monkeypatch):
-    monkeypatch.setattr(transform, "MAX_LINE", 10)
+    monkeypatch.setattr(charsets, "MAX_LINE", 10)
     seen = []
     through(line_stage(lambda line: seen.append(line)), b"x" * 8, b"x" * 8, b"y\n")
     assert seen == ["x" * 16, "y\n"]
