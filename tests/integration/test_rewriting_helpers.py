@@ -90,6 +90,33 @@ def test_urls_and_cookies_of_the_upstream_become_the_proxys(proxied, origin):
     assert got.all("set-cookie") == ["a=1; Path=/x", "b=2; Path=/"]
 
 
+@pytest.mark.parametrize(
+    ("location", "seen"),
+    [
+        ("//elsewhere/x", "//elsewhere/x"),
+        ("//{origin}/base/x", "//example.org/app/x"),
+        ("//{origin}/other", "//{origin}/other"),
+        ("/base", "/app"),
+    ],
+    ids=["another host", "the upstream", "beside its base path", "a path"],
+)
+def test_locations_without_a_scheme(proxied, origin, location, seen):
+    url = proxied(ReverseUrls("https://example.org/app"), base="/base")
+    host = origin.url.partition("//")[2]
+    location, seen = location.format(origin=host), seen.format(origin=host)
+    answer(origin, b"Location: " + location.encode(), status=b"302 Found")
+    assert fetch(url).get("location") == seen
+
+
+def test_a_public_path_alone_leaves_other_hosts_alone(proxied, origin):
+    url = proxied(ReverseUrls("/app"))
+    host = origin.url.partition("//")[2]
+    answer(origin, b"Location: //elsewhere/x", b"Content-Location: //" + host.encode() + b"/y")
+    got = fetch(url)
+    assert got.get("location") == "//elsewhere/x"
+    assert got.get("content-location") == "/app/y"
+
+
 def test_a_public_url_below_which_the_upstream_lives(proxied, origin):
     url = proxied(ReverseUrls("https://example.org/api"))
     answer(origin, b"Location: /login", b"Set-Cookie: a=1; Path=/", status=b"302 Found")

@@ -78,6 +78,11 @@ class ReverseUrls(Hooks):
         inner, outer = _path(inside), _path(outside)
 
         def url(value: str) -> str:
+            if value.startswith("//"):
+                # RFC 3986 section 4.2: a network-path reference, in the scheme of the answer.
+                scheme = inside.partition(":")[0]
+                changed = rewrite_url(f"{scheme}:{value}", inside, outside)
+                return changed if changed.startswith("/") else changed.partition(":")[2]
             if not value.startswith("/"):
                 return rewrite_url(value, inside, outside)
             return value if inner == outer else rewrite_url(value, inner or "/", outer)
