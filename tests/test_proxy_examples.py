@@ -183,6 +183,14 @@ def test_edit_messages(script):
         assert run.line("closed") == "closed by the client with 1000"
 
 
+HANDSHAKE = [
+    ("Connection", "Upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Version", "13"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+]
+
+
 def test_auth_gate(script, origin):
     url, _ = script("auth_gate.py", origin.url)
 
@@ -195,6 +203,13 @@ def test_auth_gate(script, origin):
     assert fetch(url, "/admin", headers=login(b"ada:lovelace")).status == 200
     assert origin.last.get("x-user") == "ada"
     assert origin.last.get("authorization") is None
+    # A client that says who it is has said nothing: in requests and in handshakes alike.
+    claim = [*login(b"bob:builder"), ("X-User", "ada")]
+    assert fetch(url, headers=claim).status == 200
+    assert origin.last.all("x-user") == ["bob"]
+    fetch(url, headers=[*claim, *HANDSHAKE])
+    assert origin.last.get("sec-websocket-version") == "13"
+    assert origin.last.all("x-user") == ["bob"]
 
 
 def test_fallback(script, origin):

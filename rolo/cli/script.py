@@ -9,8 +9,6 @@ the functions. A list ``hooks`` names the objects itself, in the place of the cl
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import inspect
 import logging
 import pathlib
 import sys
@@ -21,7 +19,8 @@ import typing as t
 from rolo.cli.errors import CommandError
 from rolo.cli.stop import StopNow
 from rolo.proxy.handler import ProxyHandler
-from rolo.proxy.hooks.hooks import PHASES, HookFunctions, Hooks
+from rolo.proxy.hooks.checks import HookMistake, check_function, check_phase
+from rolo.proxy.hooks.hooks import HookFunctions, Hooks
 
 LOG = logging.getLogger(__name__)
 
@@ -89,6 +88,9 @@ class readable:
             raise CommandError(f"{where}: a script must not end the program ({raised})", 2)
         if isinstance(error, SyntaxError) and error.filename == self._path:
             raise CommandError(f"{self._path}:{error.lineno}: {error.msg}", 2) from error
+        if isinstance(error, HookMistake):
+            named = str(error).startswith(f"{self._path}:")
+            raise CommandError(f"{error}" if named else f"{self._path}: {error}", 2) from error
         raise CommandError(f"{where}: {type(error).__name__}: {error}", 2) from error
 
     def _where(self, tb: t.Any) -> str:
@@ -97,7 +99,7 @@ class readable:
 
 
 def _script(path: str, module: types.ModuleType) -> Script:
-    functions = _functions(path, module)
+    functions = _functions(module)
     classes = _leaves(module)
     handlers = [kind for kind in classes if issubclass(kind, ProxyHandler)]
     if len(handlers) > 1:
@@ -118,28 +120,15 @@ def _script(path: str, module: types.ModuleType) -> Script:
     return Script(path, handlers[0] if handlers else ProxyHandler, [*hooks, *behind])
 
 
-def _functions(path: str, module: types.ModuleType) -> dict[str, t.Any]:
+def _functions(module: types.ModuleType) -> dict[str, t.Any]:
     found = {}
     for name, value in vars(module).items():
         if not name.startswith("on_") or not callable(value):
             continue
-        line = getattr(getattr(value, "__code__", None), "co_firstlineno", 0)
-        where = f"{path}:{line}" if line else path
-        if name not in PHASES:
-            close = difflib.get_close_matches(name, PHASES, 1)
-            hint = f", did you mean {close[0]}?" if close else f"; there are {', '.join(PHASES)}"
-            raise CommandError(f"{where}: there is no phase {name}{hint}", 2)
-        _check_parameters(where, name, value)
+        check_phase(name, value)
+        check_function(name, value)
         found[name] = value
     return found
-
-
-def _check_parameters(where: str, name: str, function: t.Any) -> None:
-    wanted = list(inspect.signature(getattr(Hooks, name)).parameters)[1:]
-    try:
-        inspect.signature(function).bind(*wanted)
-    except TypeError:
-        raise CommandError(f"{where}: it is {name}({', '.join(wanted)})", 2) from None
 
 
 def _leaves(module: types.ModuleType) -> list[type[Hooks]]:

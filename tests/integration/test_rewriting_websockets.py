@@ -10,6 +10,7 @@ from wire import fetch
 
 from rolo import Response
 from rolo.proxy import Hooks, ProxyHandler
+from rolo.proxy.helpers import SetHeaders
 
 
 @pytest.fixture(params=["native-loop", "native-threads", "uvicorn-loop", "hypercorn-threads"])
@@ -300,3 +301,15 @@ def test_a_lost_upstream_is_told(relayed):
 def test_plain_requests_pass_beside(relayed):
     url, _ = relayed(on_client_message=lambda context, message: [])
     assert fetch(url).body == b"ok"
+
+
+def test_one_phase_edits_the_heads_of_requests_and_of_handshakes(relayed):
+    def say_who(context, outbound):
+        outbound.headers["X-User"] = "bob"
+        outbound.target += f"?{outbound.method}"
+
+    url, origin = relayed(SetHeaders(response={"X-Edge": "rolo"}), on_outgoing=say_who)
+    with Client(url, "/chat", headers=[("X-User", "ada")]) as client:
+        assert client.open().handshake.get("x-edge") == "rolo"
+        assert origin.last.all("x-user") == ["bob"]
+        assert origin.last.target == "/chat?GET"

@@ -8,7 +8,7 @@ import hmac
 import typing as t
 
 from rolo.proxy.hooks.context import ProxyContext
-from rolo.proxy.hooks.editable import OutboundHandshake, OutboundRequest
+from rolo.proxy.hooks.editable import OutboundRequest
 from rolo.proxy.hooks.hooks import Hooks
 from rolo.response import Response
 
@@ -48,9 +48,6 @@ class BasicAuth(Hooks):
     def on_outgoing(self, context: ProxyContext, outbound: OutboundRequest) -> None:
         outbound.headers["Authorization"] = self._value
 
-    def on_handshake(self, context: ProxyContext, handshake: OutboundHandshake) -> None:
-        handshake.headers["Authorization"] = self._value
-
 
 class RequireBasicAuth(Hooks):
     """Lets in only clients that log in, and keeps their password from the upstream. The
@@ -74,9 +71,6 @@ class RequireBasicAuth(Hooks):
 
     def on_outgoing(self, context: ProxyContext, outbound: OutboundRequest) -> None:
         outbound.headers.remove("Authorization")
-
-    def on_handshake(self, context: ProxyContext, handshake: OutboundHandshake) -> None:
-        handshake.headers.remove("Authorization")
 
 
 def _checker(users: t.Mapping[str, str]) -> Check:

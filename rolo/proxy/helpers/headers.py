@@ -5,8 +5,9 @@ from __future__ import annotations
 import typing as t
 
 from rolo.proxy.hooks.context import ProxyContext
-from rolo.proxy.hooks.editable import OutboundHandshake, OutboundRequest, ProxiedResponse
+from rolo.proxy.hooks.editable import OutboundRequest, ProxiedResponse
 from rolo.proxy.hooks.hooks import Hooks
+from rolo.proxy.hooks.websocket_handle import RelayedWebSocket
 from rolo.wire.fields import HeaderFields
 
 Changes = t.Mapping[str, str | None]
@@ -16,7 +17,7 @@ class SetHeaders(Hooks):
     """Sets fields on the way out and on the way back; ``None`` removes one.
 
     :param request: of the request, or of a websocket's handshake
-    :param response: of the answer
+    :param response: of the answer, or of the 101 that accepts a websocket
     """
 
     def __init__(self, request: Changes | None = None, response: Changes | None = None) -> None:
@@ -26,11 +27,11 @@ class SetHeaders(Hooks):
     def on_outgoing(self, context: ProxyContext, outbound: OutboundRequest) -> None:
         _apply(outbound.headers, self.request)
 
-    def on_handshake(self, context: ProxyContext, handshake: OutboundHandshake) -> None:
-        _apply(handshake.headers, self.request)
-
     def on_response(self, context: ProxyContext, response: ProxiedResponse) -> None:
         _apply(response.headers, self.response)
+
+    def on_accepted(self, context: ProxyContext, websocket: RelayedWebSocket) -> None:
+        _apply(websocket.headers, self.response)
 
 
 class RewriteHost(Hooks):
@@ -41,9 +42,6 @@ class RewriteHost(Hooks):
 
     def on_outgoing(self, context: ProxyContext, outbound: OutboundRequest) -> None:
         outbound.headers["Host"] = self.host
-
-    def on_handshake(self, context: ProxyContext, handshake: OutboundHandshake) -> None:
-        handshake.headers["Host"] = self.host
 
 
 def _apply(headers: HeaderFields, changes: Changes) -> None:

@@ -373,6 +373,11 @@ class OutboundHandshake:
         self.headers = HeaderFields(handshake.headers)
 
     @property
+    def method(self) -> str:
+        """``GET``, as every handshake's."""
+        return "GET"
+
+    @property
     def target(self) -> str:
         """Path and query as on the wire, the upstream's base path included."""
         return self._handshake.target.decode("latin-1")

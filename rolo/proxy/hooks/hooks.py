@@ -32,7 +32,21 @@ class Hooks:
     An error that a hook raises is logged with the hook's name. Before the answer's head it
     becomes 500 (a werkzeug :class:`HTTPException`: its own answer), after it the answer is
     broken off. Either way ``on_finished`` follows.
+
+    What cannot be a hook (``async def``, other arguments, a misspelt name) is a
+    :class:`TypeError` when the proxy is made, which is also when the phases are looked up:
+    setting one later is an :class:`AttributeError`.
     """
+
+    _in_use = False
+
+    def __setattr__(self, name: str, value: t.Any) -> None:
+        if self._in_use and name in PHASES:
+            raise AttributeError(
+                f"{name} was looked up when the proxy was made, and is not looked at again; "
+                f"give it to the constructor, or call proxy.use({name}=...)"
+            )
+        super().__setattr__(name, value)
 
     def on_request(self, context: ProxyContext) -> Response | None:
         """The request's head is here; nothing of it has gone out. Choose another
@@ -45,7 +59,10 @@ class Hooks:
     def on_outgoing(self, context: ProxyContext, outbound: OutboundRequest) -> Response | None:
         """The outgoing request is ready: ``context.request`` is what came (read it),
         ``outbound`` what goes (edit it). Hop-by-hop fields are gone and stay gone, Host and
-        ``X-Forwarded-*`` are set. Called again for each upstream that is tried."""
+        ``X-Forwarded-*`` are set. Called again for each upstream that is tried.
+
+        It sees every head that goes upstream: for a websocket ``outbound`` is an
+        :class:`OutboundHandshake`, unless :meth:`on_handshake` is overridden as well."""
 
     def on_request_chunk(
         self, context: ProxyContext, chunk: bytes
@@ -79,8 +96,8 @@ class Hooks:
         """The answer's body has ended; edit the trailer fields."""
 
     def on_handshake(self, context: ProxyContext, handshake: OutboundHandshake) -> Response | None:
-        """A websocket's handshake is ready to go: as :meth:`on_outgoing`, which is not
-        called for websockets. A response refuses the client."""
+        """A websocket's handshake is ready to go: in the place of :meth:`on_outgoing`, for
+        hooks that treat websockets in another way. A response refuses the client."""
 
     def on_accepted(self, context: ProxyContext, websocket: RelayedWebSocket) -> Response | None:
         """The upstream has accepted, the client not yet: edit ``websocket.headers`` and
@@ -118,15 +135,10 @@ PHASES = tuple(name for name in vars(Hooks) if name.startswith("on_"))
 
 
 class HookFunctions(Hooks):
-    """Functions as hooks: keyword arguments named like the phases, called like the methods.
-
-    :raises TypeError: there is no such phase
-    """
+    """Functions as hooks: keyword arguments named like the phases, called like the methods."""
 
     def __init__(self, **functions: t.Callable[..., t.Any] | None) -> None:
         for name, function in functions.items():
-            if name not in PHASES:
-                raise TypeError(f"no phase {name!r}; there are {', '.join(PHASES)}")
             if function is not None:
                 setattr(self, name, function)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from rolo.proxy.hooks.checks import check_hooks
 from rolo.proxy.hooks.hooks import PHASES, HookFunctions, Hooks
 from rolo.proxy.hooks.transform import name_of, wants_parts
 
@@ -38,6 +39,10 @@ class Phases(dict[str, tuple[Hook, ...]]):
     on_response: tuple[Hook, ...]
 
     def __init__(self, hooks: t.Sequence[Hooks]) -> None:
+        """:raises HookMistake: one of them can never be called"""
+        for each in hooks:
+            check_hooks(each)
+            each._in_use = True
         super().__init__((name, _ordered(hooks, name)) for name in PHASES)
         self.on_request = self["on_request"]
         self.on_connect_failed = self["on_connect_failed"]
@@ -63,11 +68,21 @@ class Phases(dict[str, tuple[Hook, ...]]):
 
 def _ordered(hooks: t.Sequence[Hooks], phase: str) -> tuple[Hook, ...]:
     found = [
-        Hook(f"{phase} of {_owner(each, phase)}", getattr(each, phase))
+        Hook(f"{phase} of {_owner(each, used)}", getattr(each, used))
         for each in hooks
-        if _overrides(each, phase)
+        if (used := _used(each, phase)) is not None
     ]
     return tuple(found if phase in _DOWNWARDS else reversed(found))
+
+
+def _used(hooks: Hooks, phase: str) -> str | None:
+    """Return the phase of ``hooks`` that is called in ``phase``, if any."""
+    if _overrides(hooks, phase):
+        return phase
+    if phase == "on_handshake" and _overrides(hooks, "on_outgoing"):
+        # Every head that goes upstream is seen by whoever looks at heads that do.
+        return "on_outgoing"
+    return None
 
 
 def _overrides(hooks: Hooks, phase: str) -> bool:
