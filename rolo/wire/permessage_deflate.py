@@ -11,6 +11,11 @@ _TAIL = b"\x00\x00\xff\xff"
 _MIN_BITS, _MAX_BITS = 9, 15
 # zlib cannot write a raw stream with a window of 256 bytes.
 _SMALLEST_OFFERED = 8
+_PIECE = 64 * 1024
+
+MAX_STREAMS = 64
+"""Final blocks in one message (RFC 7692 section 7.2.3.4), of which each ends a deflate stream.
+One is what senders have that write any; each costs us a window, and the sender two bytes."""
 
 
 class TooMuch(Exception):
@@ -118,7 +123,8 @@ def _written(parameters: Parameters, offered: _Fields) -> str:
 
 
 def _bits(value: str | None, *, least: int = _SMALLEST_OFFERED) -> int:
-    if value is None or not (value.isascii() and value.isdigit()):
+    # Two digits at most: the time that int() takes grows with their square.
+    if value is None or len(value) > 2 or not (value.isascii() and value.isdigit()):
         raise ValueError
     bits = int(value)
     if not least <= bits <= _MAX_BITS or value[0] == "0":
@@ -158,6 +164,7 @@ class Deflate:
         "_decompressor",
         "_read_bits",
         "_read_takeover",
+        "_streams",
         "_write_bits",
         "_write_takeover",
     )
@@ -172,6 +179,7 @@ class Deflate:
         self._read_bits = max(read_bits, _MIN_BITS)
         self._compressor: t.Any = None
         self._decompressor: t.Any = None
+        self._streams = 0
 
     def compress(self, data: bytes) -> bytes:
         """Return one whole message, deflated."""
@@ -189,23 +197,38 @@ class Deflate:
         :param limit: how many these may be
         :param last: ``data`` ends the message
         :raises TooMuch: they are more
-        :raises zlib.error: it is no deflated data
+        :raises zlib.error: it is no deflated data, or the message has too many final blocks
         """
         if last:
             data += _TAIL
-        found: bytes = b""
-        while True:
-            if self._decompressor is None:
-                self._decompressor = zlib.decompressobj(-self._read_bits)
-            # One byte more than allowed tells; zero would mean no limit.
-            found += self._decompressor.decompress(data, limit - len(found) + 1)
-            if len(found) > limit:
-                raise TooMuch
-            if not self._decompressor.eof:
-                break
-            # RFC 7692 section 7.2.3.4: a final block; what follows begins a new stream.
-            data = self._decompressor.unused_data
-            self._decompressor = None
-        if last and not self._read_takeover:
-            self._decompressor = None
-        return found
+        found: list[bytes] = []
+        for piece in (data,) if len(data) <= _PIECE else _cut(data):
+            while True:
+                inflater = self._decompressor
+                if inflater is None:
+                    inflater = self._decompressor = zlib.decompressobj(-self._read_bits)
+                # One byte more than allowed tells; zero would mean no limit.
+                part = inflater.decompress(piece, limit + 1)
+                limit -= len(part)
+                if limit < 0:
+                    raise TooMuch
+                found.append(part)
+                if not inflater.eof:
+                    break
+                # RFC 7692 section 7.2.3.4: a final block; what follows begins a new stream.
+                self._streams += 1
+                if self._streams > MAX_STREAMS:
+                    raise zlib.error("too many final blocks")
+                piece, self._decompressor = inflater.unused_data, None
+        if last:
+            self._streams = 0
+            if not self._read_takeover:
+                self._decompressor = None
+        return found[0] if len(found) == 1 else b"".join(found)
+
+
+def _cut(data: bytes) -> t.Iterator[memoryview]:
+    """Cut ``data`` so that what follows a final block is never long: zlib copies it."""
+    view = memoryview(data)
+    for start in range(0, len(data), _PIECE):
+        yield view[start : start + _PIECE]
