@@ -33,9 +33,14 @@ class Limits:
     buffer: int = 64 * 1024
     """Bytes of a request body that wait for whoever reads it, before the client is made to
     wait. One read of 64 KiB may come on top, and what the server itself holds."""
-    max_message: int | None = 100 * 1024 * 1024
+    max_message: int | None = 16 * 1024 * 1024
     """Bytes of one websocket message, inflated; a larger one closes with 1009. Not on granian,
     whose bound is its own."""
+    max_websocket_memory: int | None = 256 * 1024 * 1024
+    """Bytes that all websockets of an event loop (``rolo proxy`` has one a process) hold
+    together: unfinished and unread messages, and what slow sides have not taken. When it is
+    exceeded, those that hold most are closed with 1013, or cut off if they do not even take
+    that. Of clients on the native server, and of origins on every server."""
     ping_interval: float | None = None
     """Seconds of silence on a websocket after which its client is pinged; ``None`` for never.
     Not on granian."""

@@ -89,9 +89,17 @@ def add_websockets(parser: argparse.ArgumentParser, seconds: t.Callable[[str], t
     group.add_argument(
         "--max-message",
         type=size_or_none,
-        default="100m",
+        default="16m",
         metavar="SIZE",
-        help="size of one message, inflated, else a close with 1009 (default: 100m)",
+        help="size of one message, inflated, else a close with 1009 (default: 16m)",
+    )
+    group.add_argument(
+        "--max-websocket-memory",
+        type=size_or_none,
+        default="256m",
+        metavar="SIZE",
+        help="bytes of messages that all websockets of a process hold; beyond that those that "
+        "hold most are closed with 1013 (default: 256m)",
     )
     group.add_argument(
         "--websocket-compression",
@@ -120,6 +128,7 @@ def websockets_of(args: argparse.Namespace) -> WebSocketSettings:
         ping_timeout=args.websocket_ping_timeout,
         close_timeout=args.websocket_close_timeout,
         max_message=args.max_message,
+        max_memory=args.max_websocket_memory,
         compression=args.websocket_compression,
         buffer=args.buffer,
     )
@@ -158,6 +167,7 @@ def limits_of(args: argparse.Namespace) -> Limits:
         send_timeout=args.idle_timeout,
         buffer=args.buffer,
         max_message=args.max_message,
+        max_websocket_memory=args.max_websocket_memory,
         ping_interval=args.websocket_ping_interval,
         ping_timeout=args.websocket_ping_timeout,
     )

@@ -82,8 +82,10 @@ class NativeSettings:
     """Bytes of an unread request body swallowed to keep a connection."""
     buffer: int = 64 * 1024
     """Bytes held unread, and unsent, each way, before the other side is made to wait."""
-    websocket_max_message: int | None = 100 * 1024 * 1024
+    websocket_max_message: int | None = 16 * 1024 * 1024
     """Bytes of one message, inflated; a larger one closes with 1009."""
+    websocket_max_memory: int | None = 256 * 1024 * 1024
+    """Bytes that all websockets of the loop may hold, see :class:`rolo.bridge.limits.Limits`."""
     websocket_ping_interval: float | None = None
     """Of silence, after which the client is pinged; ``None`` for never."""
     websocket_ping_timeout: float = 20.0
@@ -284,6 +286,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         self._writing_paused = True
+        consumer = self._consumer
+        if type(consumer) is NativeWebSocket:
+            consumer.paused()
 
     def resume_writing(self) -> None:
         self._writing_paused = False

@@ -12,6 +12,7 @@ from rolo.bridge.downstream import Capabilities, RequestHead
 from rolo.bridge.websocket import is_key
 from rolo.errors import BadRequest, ClientDisconnected, DownstreamError
 from rolo.native.http import CAPABILITIES, REASONS, answer_head
+from rolo.net.ledger import Ledger
 from rolo.net.websocket import Liveness, WebSocketPeer
 from rolo.websocket.errors import WebSocketProtocolError
 from rolo.wire.fields import RawHeaders
@@ -133,6 +134,8 @@ class NativeWebSocket:
             max_message=settings.websocket_max_message,
             buffer=settings.buffer,
             close_timeout=settings.websocket_close_timeout,
+            ledger=Ledger.of(connection.server_state.loop),
+            max_held=settings.websocket_max_memory,
             deflate=deflate,
         )
         early, self._early = self._early, b""
@@ -210,6 +213,11 @@ class NativeWebSocket:
         self._early += data
         if len(self._early) > self._connection.settings.buffer:
             self._connection.pause_reading()
+
+    def paused(self) -> None:
+        """The client does not take what is written."""
+        if self._end is not None:
+            self._end.paused()
 
     def resumed(self) -> None:
         """The client takes again what is written."""

@@ -10,10 +10,12 @@ import collections
 import typing as t
 
 from rolo.errors import ClientDisconnected
+from rolo.net.ledger import Ledger
 from rolo.websocket.errors import WebSocketDisconnectedError, WebSocketProtocolError
-from rolo.wire.close_codes import GOING_AWAY, LOST
+from rolo.wire.close_codes import GOING_AWAY, LOST, TRY_AGAIN_LATER
 from rolo.wire.permessage_deflate import Deflate
 from rolo.wire.websocket_frames import (
+    OVERHEAD,
     Close,
     FrameReader,
     Ping,
@@ -23,6 +25,9 @@ from rolo.wire.websocket_frames import (
     encode_pong,
 )
 
+# Bytes that wait at an end without being counted: most messages are gone in the next moment.
+_UNCOUNTED = 4096
+
 
 class Channel(t.Protocol):
     """The connection below. Every method may be called on one that is lost already."""
@@ -31,8 +36,9 @@ class Channel(t.Protocol):
 
     @property
     def writing_paused(self) -> bool:
-        """The other side does not take what was written as fast as it came;
-        :meth:`WebSocketPeer.resumed` is called when it has caught up."""
+        """The other side does not take what was written as fast as it came.
+        :meth:`WebSocketPeer.paused` is called when that begins, and
+        :meth:`WebSocketPeer.resumed` when it has caught up."""
 
     async def drained(self) -> None:
         """Wait until it has caught up.
@@ -66,12 +72,16 @@ class WebSocketPeer:
 
     :param client: we are the client of this connection
     :param max_message: bytes of one message, inflated; a larger one closes with 1009
-    :param buffer: bytes of messages held unread before the other side is made to wait
+    :param buffer: bytes of messages held unread before the other side is made to wait;
+        each counts a little more than its payload
     :param close_timeout: seconds for the other side to answer a close frame of ours,
         counted from when it last took some of what we have to send
+    :param ledger: of the loop
+    :param max_held: bytes that all in ``ledger`` may hold together; ``None`` is no limit
     """
 
     __slots__ = (
+        "__weakref__",
         "_buffer",
         "_buffered",
         "_channel",
@@ -81,13 +91,18 @@ class WebSocketPeer:
         "_closed",
         "_deaf",
         "_deflate",
+        "_ledger",
+        "_listed",
+        "_max_held",
         "_messages",
         "_owed_pong",
         "_reader",
+        "_reading_on",
         "_stuck_at",
         "_waiter",
         "broken",
         "heard",
+        "held",
         "tap",
     )
 
@@ -99,6 +114,8 @@ class WebSocketPeer:
         max_message: int | None,
         buffer: int,
         close_timeout: float,
+        ledger: Ledger,
+        max_held: int | None,
         deflate: Deflate | None = None,
     ) -> None:
         self._channel = channel
@@ -115,6 +132,12 @@ class WebSocketPeer:
         self._deaf = False
         self._owed_pong: bytes | None = None
         self._stuck_at = -1
+        self._reading_on = False
+        self._ledger = ledger
+        self._max_held = max_held
+        self._listed = False
+        self.held = 0
+        """Bytes counted in the ledger."""
         self.heard = False
         """Set whenever bytes come; for whoever watches over this end to reset."""
         self.tap: t.Callable[[str | bytes], bool] | None = None
@@ -122,6 +145,10 @@ class WebSocketPeer:
         woken; if this returns true it is not. Saves the turn of the loop that waking costs."""
         self.broken = False
         """It ended because the other side broke the protocol."""
+
+    def __del__(self) -> None:
+        # Messages that nobody has read are held until then, whatever became of the socket.
+        self._ledger.total -= self.held
 
     @property
     def closed(self) -> bool:
@@ -137,7 +164,7 @@ class WebSocketPeer:
         """
         messages = self._messages
         while not messages:
-            if self._closed is not None:
+            if self._closed is not None and not self._unread:
                 raise WebSocketDisconnectedError(self._closed.code, self._closed.reason)
             self._waiter = asyncio.get_running_loop().create_future()
             try:
@@ -145,9 +172,11 @@ class WebSocketPeer:
             finally:
                 self._waiter = None
         message = messages.popleft()
-        self._buffered -= len(message)
+        self._buffered -= len(message) + OVERHEAD
         if self._buffered <= self._buffer:
-            self._channel.resume_reading()
+            self._go_on()
+        if self.held:
+            self._count()
         return message
 
     @property
@@ -175,6 +204,8 @@ class WebSocketPeer:
         if self._close_sent:
             raise WebSocketProtocolError("the websocket is closed from our side")
         self._channel.write(*encode_message(message, client=self._client, deflate=self._deflate))
+        if self.held:
+            self._count()
 
     def ping(self) -> bool:
         """Send an empty ping; False if it makes no sense now: the websocket is closing, or
@@ -196,10 +227,10 @@ class WebSocketPeer:
         self._send_close(code, reason)
         self._channel.set_deadline(self._close_timeout)
         # The answer has to be read, even if messages are not.
-        self._channel.resume_reading()
+        self._go_on()
 
     def _send_close(self, code: int | None, reason: str) -> None:
-        self._close_sent = True
+        self._close_sent = self._reader.discarding = True
         self._channel.write(encode_close(code, reason, client=self._client))
 
     # --- frames coming in -----------------------------------------------------------------
@@ -209,7 +240,8 @@ class WebSocketPeer:
         self.heard = True
         if self._deaf:
             return
-        for event in self._reader.feed(data):
+        reader = self._reader
+        for event in reader.feed(data):
             kind = type(event)
             if kind is str or kind is bytes:
                 if not self._close_sent:
@@ -218,19 +250,84 @@ class WebSocketPeer:
                 self._answer_ping(t.cast(Ping, event).payload)
             elif kind is Close:
                 self._take_close(t.cast(Close, event))
-        if self._reader.failure is not None:
-            self.fail(self._reader.failure.code, self._reader.failure.reason)
-        if self._buffered > self._buffer:
+        if reader.failure is not None and not self._deaf:
+            self.fail(reader.failure.code, reader.failure.reason)
+        if reader.more:
             self._channel.pause_reading()
+            if self._buffered <= self._buffer or self._close_sent:
+                self._go_on()
+        elif self._buffered > self._buffer:
+            self._channel.pause_reading()
+        if self.held or reader.held + self._buffered > _UNCOUNTED:
+            self._count()
+
+    def _go_on(self) -> None:
+        """Read what follows: what has come already in the next turn of the loop, so that
+        others have theirs, then from the connection."""
+        if not self._unread:
+            self._channel.resume_reading()
+        elif not self._reading_on:
+            self._reading_on = True
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        self._reading_on = False
+        if self._unread:
+            self.feed(b"")
+        if not self._unread:
+            if self._closed is not None:
+                self._wake()
+            if self._buffered <= self._buffer or self._close_sent:
+                self._channel.resume_reading()
+
+    @property
+    def _unread(self) -> bool:
+        """Frames have come that are not read yet."""
+        return self._reader.more and not self._deaf
 
     def _deliver(self, message: str | bytes) -> None:
         waiter = self._waiter
         if waiter is not None and not waiter.done() and self.tap is not None and self.tap(message):
             return
         self._messages.append(message)
-        self._buffered += len(message)
+        self._buffered += len(message) + OVERHEAD
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+    # --- what is held ---------------------------------------------------------------------
+
+    def _count(self) -> None:
+        """Tell the ledger what is held here now."""
+        channel, ledger, limit = self._channel, self._ledger, self._max_held
+        held = self._reader.held + self._buffered
+        if channel.writing_paused:
+            held += channel.unsent
+        if not self._listed:
+            self._listed = True
+            ledger.holders.add(self)
+        ledger.total += held - self.held
+        self.held = held
+        if limit is not None and ledger.total > limit:
+            ledger.evict(limit)
+
+    def evict(self) -> None:
+        """Let go of what is held here, and close: with 1013 (try again later), or at once if
+        the other side does not even take what was sent before."""
+        self._messages.clear()
+        self._buffered = 0
+        self._reader.drop()
+        if self._channel.writing_paused:
+            self._close_sent = True
+            self.abort()
+        else:
+            self.fail(TRY_AGAIN_LATER, "too much is held")
+            self.broken = False
+        self._ledger.total -= self.held
+        self.held = 0
+
+    def paused(self) -> None:
+        """The other side does not take what is written."""
+        self._count()
 
     def _answer_ping(self, payload: bytes) -> None:
         if self._close_sent:
@@ -244,6 +341,7 @@ class WebSocketPeer:
 
     def resumed(self) -> None:
         """The other side takes again what is written."""
+        self._count()
         owed, self._owed_pong = self._owed_pong, None
         if owed is not None:
             self._answer_ping(owed)
@@ -269,9 +367,13 @@ class WebSocketPeer:
         self._channel.linger()
 
     def _end(self, code: int, reason: str) -> None:
-        if self._closed is None:
+        # A close frame may be read after the connection is lost; it counts.
+        if self._closed is None or self._closed.code == LOST:
             self._closed = WebSocketDisconnectedError(code, reason)
         self._owed_pong = None
+        self._wake()
+
+    def _wake(self) -> None:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -280,8 +382,12 @@ class WebSocketPeer:
 
     def lost(self) -> None:
         """The connection has ended, with or without a close frame before."""
-        self._deaf = True
+        self._deaf = self._deaf or not self._reader.more
+        if self._deaf:
+            self._reader.drop()
         self._end(LOST, "")
+        if self.held:
+            self._count()
 
     def going_away(self) -> None:
         """We stop: close with 1001, and let whoever receives know."""
@@ -293,6 +399,7 @@ class WebSocketPeer:
 
     def abort(self) -> None:
         """Drop the connection."""
+        self._deaf = True
         self._end(LOST, "")
         self._channel.abort()
 

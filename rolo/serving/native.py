@@ -102,6 +102,7 @@ class NativeAdapter(LoopAdapter):
             "buffer": bridge.limits.buffer,
             "proxy_status": bridge.proxy_status,
             "websocket_max_message": bridge.limits.max_message,
+            "websocket_max_memory": bridge.limits.max_websocket_memory,
             "websocket_ping_interval": bridge.limits.ping_interval,
             "websocket_ping_timeout": bridge.limits.ping_timeout,
             **settings.options,

@@ -70,9 +70,12 @@ class WebSocketSettings:
     """From a ping of ours until something must come, else the origin counts as lost."""
     close_timeout: float = 10.0
     """For the answer to a close frame."""
-    max_message: int | None = 100 * 1024 * 1024
+    max_message: int | None = 16 * 1024 * 1024
     """Bytes of one message from the origin, inflated. Messages from clients are limited by
     the server that takes them."""
+    max_memory: int | None = 256 * 1024 * 1024
+    """Bytes that all websockets of an event loop hold together, those of clients included,
+    before those that hold most are closed, see :class:`~rolo.bridge.limits.Limits`."""
     compression: bool = False
     """Offer permessage-deflate to origins. What clients get is the server's choice."""
     buffer: int = 64 * 1024

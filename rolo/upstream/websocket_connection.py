@@ -7,6 +7,7 @@ import typing as t
 
 from rolo.errors import BadResponse, ClientDisconnected, UpstreamClosed
 from rolo.net.gather import write_pieces
+from rolo.net.ledger import Ledger
 from rolo.net.read_buffer import read_buffer
 from rolo.net.websocket import WebSocketPeer
 from rolo.upstream.settings import WebSocketSettings
@@ -108,6 +109,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             max_message=settings.max_message,
             buffer=settings.buffer,
             close_timeout=settings.close_timeout,
+            ledger=Ledger.of(self._loop),
+            max_held=settings.max_memory,
             deflate=deflate,
         )
         self._end = end
@@ -153,6 +156,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         self.writing_paused = True
+        if self._end is not None:
+            self._end.paused()
 
     def resume_writing(self) -> None:
         self.writing_paused = False

@@ -29,6 +29,7 @@ LOST = 1006
 INVALID_DATA = 1007
 TOO_BIG = 1009
 INTERNAL_ERROR = 1011
+TRY_AGAIN_LATER = 1013
 
 
 def is_sendable(code: int) -> bool:

@@ -11,7 +11,14 @@ import struct
 import typing as t
 import zlib
 
-from rolo.wire.close_codes import INVALID_DATA, NO_CODE, PROTOCOL_ERROR, TOO_BIG, is_sendable
+from rolo.wire.close_codes import (
+    GOING_AWAY,
+    INVALID_DATA,
+    NO_CODE,
+    PROTOCOL_ERROR,
+    TOO_BIG,
+    is_sendable,
+)
 from rolo.wire.masking import apply_mask, fresh_key
 from rolo.wire.permessage_deflate import Deflate, TooMuch
 
@@ -28,6 +35,17 @@ _LONG = struct.Struct("!BBQ").pack
 # Below this, one more copy is cheaper than one more system call or buffer.
 _JOIN = 16 * 1024
 _NO_LIMIT = 2**62
+OVERHEAD = 64
+"""Bytes that a message takes in memory besides its payload, about."""
+_AT_ONCE = 256 * 1024
+# Fragments below this are joined as they come: an object for each would cost more than
+# the few bytes that somebody may put into it.
+_SMALL = 4096
+
+MAX_RATIO = 250
+"""How far a deflated message may expand ..."""
+RATIO_FREE = 1024 * 1024
+"""... beyond its first so many inflated bytes, before it is taken for a bomb."""
 
 
 class Ping(t.NamedTuple):
@@ -67,7 +85,8 @@ Source = bytes | bytearray | memoryview
 class FrameReader:
     """Takes bytes, gives messages and control frames.
 
-    Fragments are joined, text is decoded, frames are checked as they come.
+    Fragments are joined, text is decoded, frames are checked as they come. A message that
+    is deflated may expand :data:`MAX_RATIO` times.
 
     :param client: we are the client: frames must not be masked, else they must
     :param max_message: bytes of one message, inflated; ``None`` is no limit
@@ -85,7 +104,11 @@ class FrameReader:
         "_opcode",
         "_parts",
         "_size",
+        "_wire",
+        "discarding",
         "failure",
+        "held",
+        "more",
     )
 
     def __init__(
@@ -98,19 +121,36 @@ class FrameReader:
         self._needed = 0
         self._opcode = 0
         self._compressed = False
-        self._parts: list[t.Any] | None = None
-        self._size = 0
+        self._parts: list[bytes | bytearray] | None = None
+        self._size = self._wire = 0
         self._decoder: codecs.IncrementalDecoder | None = None
         self.failure: Failure | None = None
         """Set once the other side has broken the protocol; nothing is read after that."""
+        self.more = False
+        """The last :meth:`feed` has left frames unread, since those that it returned are
+        enough to hold at once. Feeding ``b""`` goes on."""
+        self.held = 0
+        """Bytes of unfinished frames and messages."""
+        self.discarding = False
+        """Set by whoever wants no more messages; control frames are still read."""
+
+    def drop(self) -> None:
+        """Forget what is unfinished. Nothing can be read after that."""
+        self.failure = self.failure or Failure(GOING_AWAY, "dropped")
+        self.more = False
+        self._buffer = self._parts = None
+        self._size = self.held = 0
 
     def feed(self, data: bytes | memoryview) -> list[Event]:
-        """Return what ``data`` completes. What came before a violation is returned still;
+        """Return what ``data`` completes: so much of it that 256 KiB, or a single message,
+        are not exceeded; see :attr:`more`. What came before a violation is returned still;
         look at :attr:`failure` afterwards. Of a memoryview nothing is kept."""
+        self.more = False
         buffer = self._buffer
         if buffer is not None:
             buffer += data
             if len(buffer) < self._needed:
+                self.held = self._size + len(buffer)
                 return []
             source: Source = buffer
         else:
@@ -122,19 +162,24 @@ class FrameReader:
                 position = self._read(source, events)
             except Failure as exc:
                 self.failure = exc
+                self._parts, self._size = None, 0
         if self.failure is not None or position == len(source):
             self._buffer = None
-        elif buffer is None:
+            self.held = self._size
+            return events
+        if buffer is None:
             self._buffer = bytearray(source[position:] if position else source)
         elif position:
             # Not "del": a bytearray keeps the room that a big message needed.
             self._buffer = buffer[position:]
+        self.held = self._size + len(source) - position
         return events
 
     def _read(self, source: Source, events: list[Event]) -> int:
-        """Read whole frames into ``events``; return where the first incomplete one begins."""
+        """Read whole frames into ``events``; return where the first that is left begins."""
         position, available = 0, len(source)
         client = self._client
+        room = _AT_ONCE
         while True:
             start = position + 2
             if start > available:
@@ -172,6 +217,7 @@ class FrameReader:
                 # The usual: one frame, one message, nothing special.
                 payload = self._payload(source, start, end)
                 events.append(payload if first == 0x82 else _decoded(payload))
+                room -= length + OVERHEAD
             else:
                 self._check(first, second, length)
                 event = self._take(first, self._payload(source, start, end))
@@ -179,7 +225,12 @@ class FrameReader:
                     events.append(event)
                     if type(event) is Close:
                         return available  # RFC 6455 section 1.4: nothing after it counts
+                    room -= len(event) + OVERHEAD
             position = end
+            if room < 0 and position < available:
+                self._needed = 2
+                self.more = True
+                return position
 
     def _payload(self, source: Source, start: int, end: int) -> bytes:
         if self._client:
@@ -225,37 +276,63 @@ class FrameReader:
         if opcode != CONTINUATION:
             self._opcode = opcode
             self._compressed = bool(first & _COMPRESSED)
-            self._parts = []
-            if opcode == TEXT:
-                self._decoder = codecs.getincrementaldecoder("utf-8")()
-        assert self._parts is not None
+            if not final:
+                self._parts = []
+                if opcode == TEXT:
+                    self._decoder = codecs.getincrementaldecoder("utf-8")()
+        if self.discarding:
+            if final:
+                self._parts = None
+            return None
         if self._compressed:
             payload = self._inflated(payload, final)
-        self._size += len(payload)
-        part: t.Any = payload if self._opcode == BINARY else self._text(payload, final)
-        if not final:
-            if part:
-                self._parts.append(part)
-            return None
-        parts, self._parts, self._decoder, self._size = self._parts, None, None, 0
-        whole: str | bytes = part[:0].join([*parts, part]) if parts else part
-        return whole
+        parts = self._parts
+        if parts is not None:
+            if self._decoder is not None:
+                self._check_text(payload, final)
+            _add(parts, payload)
+            self._size += len(payload)
+            if not final:
+                return None
+            payload = b"".join(parts)
+        self._parts, self._decoder, self._size, self._wire = None, None, 0, 0
+        return payload if self._opcode == BINARY else _decoded(payload)
 
     def _inflated(self, payload: bytes, final: bool) -> bytes:
         assert self._deflate is not None
+        self._wire += len(payload)
+        limit = MAX_RATIO * self._wire
+        if limit < RATIO_FREE:
+            limit = RATIO_FREE
+        if limit > self._limit:
+            limit = self._limit
         try:
-            return self._deflate.inflate(payload, self._limit - self._size, last=final)
+            return self._deflate.inflate(payload, limit - self._size, last=final)
         except TooMuch:
+            if limit < self._limit:
+                raise Failure(TOO_BIG, f"message expands over {MAX_RATIO} times") from None
             raise Failure(TOO_BIG, "message too big") from None
         except zlib.error:
             raise Failure(INVALID_DATA, "not deflated data") from None
 
-    def _text(self, payload: bytes, final: bool) -> str:
+    def _check_text(self, payload: bytes, final: bool) -> None:
+        """Find a violation in the fragment that holds it, without keeping the text: as str
+        it may take four times as much."""
         assert self._decoder is not None
         try:
-            return self._decoder.decode(payload, final)
+            self._decoder.decode(payload, final)
         except UnicodeDecodeError:
             raise Failure(INVALID_DATA, "not UTF-8") from None
+
+
+def _add(parts: list[bytes | bytearray], fragment: bytes) -> None:
+    """Add a fragment of a message to those before it."""
+    if len(fragment) >= _SMALL:
+        parts.append(fragment)
+    elif parts and type(parts[-1]) is bytearray:
+        parts[-1] += fragment
+    else:
+        parts.append(bytearray(fragment))
 
 
 def _decoded(payload: bytes) -> str:

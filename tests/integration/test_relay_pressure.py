@@ -10,12 +10,12 @@ import time
 
 import greenlet
 import pytest
-from websocket_origin import BINARY, Client, WebSocketOrigin, echo
+from websocket_origin import BINARY, CLOSE, Client, WebSocketOrigin, echo
 from wire import fetch
 
 from rolo.gateway import Gateway
 from rolo.proxy import ProxyHandler, WebSocketSettings
-from rolo.serving import serve
+from rolo.serving import Limits, serve
 
 KIB = 1024
 CHUNK = bytes(range(256)) * 64
@@ -127,6 +127,49 @@ def test_a_stuck_socket_slows_no_other_and_no_request(relaying):
         assert fetch(url).body == b"ok"
         assert time.monotonic() - started < 2
         told.set()
+
+
+def test_an_origin_whose_messages_are_held_longest_is_closed_and_no_other(relaying, caplog):
+    """``max_memory`` holds over all websockets, on every server."""
+
+    def play(origin):
+        origin.accept()
+        size = int(origin.frame().payload)
+        origin.wire.send(b"\x82\x7f" + (2 * size).to_bytes(8, "big") + bytes(size))
+        got = origin.frame()
+        origin.note(got.close if got.opcode == CLOSE else got.payload)
+        origin.wire.send(bytes(size))
+
+    url, origin = relaying(play, websockets=WebSocketSettings(max_memory=1024 * KIB))
+    with Client(url) as small, Client(url) as large:
+        small.open().text("100000")
+        large.open().text("2000000")
+        assert origin.note()[0] == 1013
+        assert large.closing()[0] == 1013
+        small.text("go on")
+        assert origin.note() == b"go on"
+        assert len(small.message()) == 200_000
+    assert any("closing the one that holds most" in r.message for r in caplog.records)
+
+
+def test_a_client_that_holds_most_is_closed_with_1013(served_on):
+    name, mode = served_on
+    if name != "native":
+        pytest.skip("what other servers hold of their clients is not known")
+    limits = Limits(max_websocket_memory=1024 * KIB)
+    with WebSocketOrigin(echo) as origin, contextlib.ExitStack() as closing:
+        handler = ProxyHandler(origin.url)
+        closing.callback(handler.close)
+        server = closing.enter_context(
+            serve(Gateway([handler]), server=name, mode=mode, limits=limits)
+        )
+        with Client(server.url) as small, Client(server.url) as large:
+            message = b"\x82\xff" + (100 * KIB).to_bytes(8, "big") + bytes(4 + 100 * KIB)
+            small.open().wire.send(message[: 50 * KIB])
+            large.open().wire.send(b"\x82\xff" + (2**23).to_bytes(8, "big") + bytes(2**21))
+            assert large.closing() == (1013, "too much is held")
+            small.wire.send(message[50 * KIB :])
+            assert small.message() == bytes(100 * KIB)
 
 
 def test_many_sockets_leave_room_for_http_and_hold_no_thread(served_on):

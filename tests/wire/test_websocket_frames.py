@@ -60,6 +60,14 @@ def wire_of(piece, key):
     return b"".join(frames), [message]
 
 
+def fed(reader, data):
+    """All that ``data`` completes."""
+    events = reader.feed(data)
+    while reader.more:
+        events += reader.feed(b"")
+    return events
+
+
 def wsproto_reads(connection, data):
     connection.receive_data(data)
     found, parts = [], []
@@ -86,7 +94,7 @@ def test_what_is_read_is_what_wsproto_reads_however_it_is_cut(traffic, client, d
     reader = FrameReader(client=client)
     found = []
     for start, end in zip([0, *cuts], [*cuts, len(wired)], strict=True):
-        found += reader.feed(wired[start:end])
+        found += fed(reader, wired[start:end])
     assert reader.failure is None
     assert found == meant
     kind = ConnectionType.CLIENT if client else ConnectionType.SERVER
@@ -108,7 +116,7 @@ def test_deflated_messages_come_back(messages, takeover, client):
     found = []
     for message in messages:
         for part in encode_message(message, client=client, deflate=writer):
-            found += reader.feed(part)
+            found += fed(reader, part)
     assert found == messages
 
 
@@ -224,9 +232,7 @@ def test_what_follows_a_close_is_not_read():
 
 @pytest.mark.parametrize("fragmented", [False, True])
 def test_a_bomb_is_not_inflated(fragmented):
-    bomb = zlib.compressobj(wbits=-15)
-    data = bomb.compress(bytes(200 * 1024 * 1024)) + bomb.flush(zlib.Z_SYNC_FLUSH)
-    data = data[:-4]
+    data = deflated(bytes(200 * 1024 * 1024))
     reader = FrameReader(
         client=True, max_message=1024 * 1024, deflate=Deflate(Parameters(), client=True)
     )
@@ -241,10 +247,91 @@ def test_a_bomb_is_not_inflated(fragmented):
     assert peak < 8 * 1024 * 1024
 
 
+@pytest.mark.parametrize("fragmented", [False, True])
+def test_a_message_may_expand_250_times_beyond_its_first_mebibyte(fragmented):
+    def read(message):
+        data = deflated(message)
+        half = len(data) // 2 if fragmented else len(data)
+        reader = FrameReader(client=True, deflate=Deflate(Parameters(), client=True))
+        events = reader.feed(frame(BINARY, data[:half], reserved=4, final=not fragmented))
+        if fragmented:
+            events += reader.feed(frame(0, data[half:]))
+        return events, reader.failure and reader.failure.code
+
+    free, noise = bytes(1024 * 1024), os.urandom(50_000)
+    assert read(free) == ([free], None)
+    assert read(free + b"x") == ([], 1009)
+    dense = noise + free * 12  # over 50 KB on the wire
+    assert read(dense) == ([dense], None)
+    assert read(noise + free * 16) == ([], 1009)
+
+
+def test_a_message_may_have_so_many_final_blocks():
+    final = b"\x03\x00"
+    reader = FrameReader(client=True, deflate=Deflate(Parameters(), client=True))
+    for _ in range(3):  # counted for each message, over its fragments
+        few = frame(BINARY, final * 40, reserved=4, final=False) + frame(0, final * 24 + b"\0")
+        assert reader.feed(few) == [b""]
+    assert reader.feed(frame(BINARY, final * 65, reserved=4)) == []
+    assert reader.failure.code == 1007
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+def test_tiny_fragments_are_joined_as_they_come(opcode):
+    count = 50_000
+    data = frame(opcode, b"ab", final=False) + frame(0, b"ab", final=False) * count
+    reader = FrameReader(client=True)
+    tracemalloc.start()
+    for start in range(0, len(data), 4096):
+        reader.feed(data[start : start + 4096])
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 2 * 2 * count
+    assert 2 * count < reader.held <= 2 * count + 6
+    whole = "ab" * (count + 1)
+    assert reader.feed(frame(0, b"")) == [whole if opcode == TEXT else whole.encode()]
+    assert reader.held == 0
+
+
+def test_no_more_is_read_at_once_than_may_be_held():
+    """A read of 256 KiB may be thousands of messages, and each of them a mebibyte."""
+    deflate = Deflate(Parameters(server_takeover=False), client=True)
+    bomb = frame(BINARY, deflated(bytes(1024 * 1024)), reserved=4)
+    for wired in (bomb * 50, frame(TEXT, b"") * 50_000):
+        reader = FrameReader(client=True, deflate=deflate)
+        events = reader.feed(wired)
+        assert sum(len(event) + 64 for event in events) <= 256 * 1024 + 1024 * 1024 + 64
+        turns = 1
+        while reader.more:
+            events += reader.feed(b"")
+            turns += 1
+        assert len(events) in (50, 50_000)
+        assert turns > 10
+        assert reader.held == 0
+
+
+def test_what_is_discarded_is_checked_but_not_inflated():
+    reader = FrameReader(client=True, deflate=Deflate(Parameters(), client=True))
+    reader.discarding = True
+    wired = frame(BINARY, b"no deflated data", reserved=4, final=False)
+    wired += frame(PING, b"x") + frame(0, b"", final=False) + frame(0, b"end")
+    assert reader.feed(wired + frame(CLOSE, close_payload(1000))) == [Ping(b"x"), Close(1000, "")]
+    assert reader.held == 0
+    reader = FrameReader(client=True)
+    reader.discarding = True
+    reader.feed(frame(0, b"of nothing"))
+    assert reader.failure.code == 1002
+
+
 def test_what_is_no_deflated_data_is_1007():
     reader = FrameReader(client=True, deflate=Deflate(Parameters(), client=True))
     assert reader.feed(frame(BINARY, b"\xff\xff\xff", reserved=4)) == []
     assert reader.failure.code == 1007
+
+
+def deflated(data):
+    deflater = zlib.compressobj(wbits=-15)
+    return (deflater.compress(data) + deflater.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
 def test_a_final_block_ends_the_stream_but_not_the_message():
