@@ -10,6 +10,7 @@ from rolo.asgi.capabilities import capabilities_of
 from rolo.asgi.environ import Scope, head_from_scope
 from rolo.asgi.watch import Event, Receive, Send, Sweeper, Watched, end_task
 from rolo.bridge.downstream import Capabilities, RequestHead
+from rolo.errors import ClientDisconnected
 from rolo.websocket.errors import WebSocketDisconnectedError, WebSocketProtocolError
 from rolo.wire.fields import RawHeaders
 
@@ -99,7 +100,7 @@ class AsgiWebSocketDownstream(Watched):
 
     async def accept(self, subprotocol: str | None, headers: RawHeaders) -> None:
         self._accepted = True
-        await self.send_event(
+        await self._answer(
             {
                 "type": "websocket.accept",
                 "subprotocol": subprotocol,
@@ -110,18 +111,26 @@ class AsgiWebSocketDownstream(Watched):
     async def reject(self, status: int, reason: bytes, headers: RawHeaders, body: bytes) -> None:
         if not self.capabilities.denial:
             # All that plain ASGI can say is "no", which servers turn into 403.
-            await self.send_event({"type": "websocket.close", "code": 1000, "reason": ""})
+            await self._answer({"type": "websocket.close", "code": 1000, "reason": ""})
             return
-        await self.send_event(
+        await self._answer(
             {
                 "type": "websocket.http.response.start",
                 "status": status,
                 "headers": self._names_as_sent(headers),
             }
         )
-        await self.send_event(
+        await self._answer(
             {"type": "websocket.http.response.body", "body": body, "more_body": False}
         )
+
+    async def _answer(self, event: Event) -> None:
+        try:
+            await self.send_event(event)
+        except OSError as exc:
+            # The specification lets servers raise OSError once the client is gone.
+            self.leave()
+            raise ClientDisconnected("the client left within its handshake") from exc
 
     async def receive(self, timeout: float | None = None) -> str | bytes:
         if self._closed is not None:

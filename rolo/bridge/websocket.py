@@ -117,8 +117,14 @@ def raw_headers(headers: Headers | None) -> RawHeaders:
 def check_handshake(head: RequestHead) -> None:
     """Refuse what RFC 6455 section 4.2.1 does, and not every server does.
 
-    :raises BadRequest: the key is not 16 bytes in base64
+    :raises BadRequest: the key is not 16 bytes in base64, there are several keys or versions,
+        or a body
     """
+    names = [name.lower() for name, _ in head.headers]
+    if b"content-length" in names or b"transfer-encoding" in names:
+        raise BadRequest("websocket handshake with a body")
+    if names.count(b"sec-websocket-version") > 1:
+        raise BadRequest("several Sec-WebSocket-Version")
     keys = [value for name, value in head.headers if name.lower() == b"sec-websocket-key"]
     if len(keys) > 1 or any(not is_key(key) for key in keys):
         raise BadRequest("malformed Sec-WebSocket-Key")

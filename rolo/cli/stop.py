@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import select
 import signal
 import typing as t
 
+LOG = logging.getLogger(__name__)
+
 _STOP = (signal.SIGINT, signal.SIGTERM)
+# What a terminal that closes sends, and some service managers to have a service reload.
+_IGNORED = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()
 
 
 class StopNow(BaseException):
@@ -16,7 +21,7 @@ class StopNow(BaseException):
 
 
 class StopSignals:
-    """Turns SIGINT and SIGTERM into something to wait for.
+    """Turns SIGINT and SIGTERM into something to wait for, and keeps SIGHUP from killing.
 
     The first one ends :meth:`wait`; a second one raises :class:`StopNow` wherever the main
     thread then is. To be made and used by the main thread; as a context manager it puts
@@ -33,10 +38,13 @@ class StopSignals:
         # is inside its wait may deadlock.
         self._reader, self._writer = os.pipe()
         self._former: dict[int, t.Any] = {}
+        self._ignored: str | None = None
 
     def __enter__(self) -> t.Self:
         for number in _STOP:
             self._former[number] = signal.signal(number, self._on_signal)
+        for number in _IGNORED:
+            self._former[number] = signal.signal(number, self._on_ignored)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -50,6 +58,9 @@ class StopSignals:
 
         :raises StopNow: the parent process is gone
         """
+        if self._ignored is not None:
+            LOG.warning("%s is ignored", self._ignored)
+            self._ignored = None
         watched = [self._reader]
         if self._parent_fd is not None:
             watched.append(self._parent_fd)
@@ -64,3 +75,7 @@ class StopSignals:
         self.received = True
         with contextlib.suppress(OSError):
             os.write(self._writer, b"x")
+
+    def _on_ignored(self, number: int, frame: t.Any) -> None:
+        # Told by wait(): a handler may interrupt the log in the middle of a line.
+        self._ignored = signal.Signals(number).name

@@ -13,6 +13,7 @@ process. Each mend has a test:
   ends the upload instead of killing the connection;
 * ``100 Continue`` is sent when the application asks for the body, not before;
 * sending to a client that has left raises ``OSError``, as ASGI 2.4 asks;
+* a client that resets stream after stream is sent away;
 * stopping has a deadline on every Python, and closes websockets with 1001.
 
 Beyond plain ASGI, ``http.response.start`` may carry a ``reason``, HTTP/1.1 gets trailers,
@@ -42,7 +43,7 @@ from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
-from hypercorn.events import Event, RawData
+from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.events import Body, InformationalResponse, StreamClosed, Trailers
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol
@@ -64,6 +65,10 @@ LOG = logging.getLogger(__name__)
 
 #: seconds a peer gets to answer the end of TLS, or to take the last bytes of a broken answer
 _TIME_TO_FLUSH = 0.5
+
+#: streams that a client may reset at any rate on a connection, and beyond that half of all:
+#: resetting is cheaper for the client than what it has begun is for us (CVE-2023-44487)
+_FREE_RESETS = 100
 
 _RESET = struct.pack("ii", 1, 0)
 
@@ -509,6 +514,7 @@ class _Http2(H2Protocol):
         super().__init__(*args, **kwargs)
         self._unread: dict[int, collections.deque[int]] = {}
         self._answered: set[int] = set()
+        self._begun = self._resets = 0
 
     async def initiate(self, *args: t.Any, **kwargs: t.Any) -> None:
         # The windows of the streams bound what is held; that of the connection must not
@@ -530,6 +536,13 @@ class _Http2(H2Protocol):
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
         for event in events:
+            if isinstance(event, h2.events.RequestReceived):
+                self._begun += 1
+            elif isinstance(event, h2.events.StreamReset):
+                self._resets += 1
+                if self._resets > max(_FREE_RESETS, self._begun // 2):
+                    await self._calm_down()
+                    return
             if isinstance(event, h2.events.DataReceived):
                 await self._take_data(event)
             elif isinstance(event, h2.events.RequestReceived) and _is_tunnel(event):
@@ -539,6 +552,12 @@ class _Http2(H2Protocol):
             else:
                 await super()._handle_events([event])
         await self._flush()
+
+    async def _calm_down(self) -> None:
+        LOG.info("HTTP/2 connection ended: its client has reset %d streams", self._resets)
+        self.connection.close_connection(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
+        await self._flush()
+        await self.send(Closed())
 
     async def _refuse_tunnel(self, stream_id: int) -> None:
         self.connection.send_headers(stream_id, [(b":status", b"501")], end_stream=True)

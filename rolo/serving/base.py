@@ -36,6 +36,10 @@ Mode = t.Literal["threads", "loop"]
 App = t.Callable[..., t.Any]
 """An ASGI 3 or a WSGI application."""
 
+HEAD_TIMEOUT = 30.0
+"""Seconds from the beginning of a connection, or of a later request head, to the end of the
+head, on servers that have no such bound of their own; the native server's default."""
+
 CAPABILITIES = "rolo.capabilities"
 """Where a scope's ``state`` holds the :class:`Capabilities` of the server that made it."""
 

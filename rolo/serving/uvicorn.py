@@ -17,7 +17,7 @@ import typing as t
 
 from rolo.bridge.downstream import Capabilities
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
-from rolo.serving.base import CAPABILITIES, AsgiApp, LoopAdapter, Settings
+from rolo.serving.base import CAPABILITIES, HEAD_TIMEOUT, AsgiApp, LoopAdapter, Settings
 from rolo.serving.listener import Listener
 from rolo.serving.loop import Lifetime
 
@@ -27,6 +27,9 @@ if t.TYPE_CHECKING:
 #: seconds an idle connection is kept; nginx's figure, longer than most clients keep theirs
 KEEP_ALIVE = 75
 
+#: fields that a websocket handshake has once
+_ONCE = (b"sec-websocket-version", b"sec-websocket-key")
+
 #: bytes of a head beyond the limit, for the bridge to refuse it in the usual words
 _HEAD_SLACK = 64 * 1024
 
@@ -34,6 +37,10 @@ _HEAD_TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-type: text/plain\r\ncontent-length: 4\r\nconnection: close\r\n\r\n431\n"
 )
+
+_HEAD_TOO_LATE = _HEAD_TOO_LARGE.replace(
+    b"431 Request Header Fields Too Large", b"408 Request Timeout"
+).replace(b"431\n", b"408\n")
 
 _RESET = struct.pack("ii", 1, 0)
 
@@ -111,11 +118,38 @@ def _config(app: AsgiApp, settings: Settings, limits: Limits) -> uvicorn.Config:
 
 
 def _http_protocol(max_head: int) -> type[asyncio.Protocol]:
-    """Return uvicorn's protocol on httptools, which would collect an endless head."""
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+    """Return uvicorn's protocol on httptools, which would collect an endless head, and wait for
+    ever for one."""
+    from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+    for status in range(600, 1000):  # RFC 9110 section 15: of no class, but valid
+        STATUS_LINE.setdefault(status, b"HTTP/1.1 %d \r\n" % status)
 
     class BoundedHttp(HttpToolsProtocol):
         _head_size: int | None = None
+        _head_timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: t.Any) -> None:
+            super().connection_made(transport)
+            self._await_head()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._head_is_there()
+            super().connection_lost(exc)
+
+        def _await_head(self) -> None:
+            if self._head_timer is None:
+                self._head_timer = self.loop.call_later(HEAD_TIMEOUT, self._head_is_late)
+
+        def _head_is_there(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+
+        def _head_is_late(self) -> None:
+            if self._head_size:
+                self.transport.write(_HEAD_TOO_LATE)
+            self.transport.close()
 
         def on_message_begin(self) -> None:
             self._head_size = 0
@@ -123,12 +157,23 @@ def _http_protocol(max_head: int) -> type[asyncio.Protocol]:
 
         def on_headers_complete(self) -> None:
             self._head_size = None
+            self._head_is_there()
             super().on_headers_complete()
+
+        def handle_websocket_upgrade(self) -> None:
+            # RFC 6455 section 4.2.1. wsproto forgives these, and hides them from the application.
+            names = [name for name, _ in self.headers]
+            framed = b"content-length" in names or b"transfer-encoding" in names
+            if framed or any(names.count(name) > 1 for name in _ONCE):
+                self.send_400_response("Malformed websocket handshake.")
+            else:
+                super().handle_websocket_upgrade()
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
             if self._head_size is not None:
                 self._head_size += len(data)
+                self._await_head()
                 if self._head_size > max_head and not self.transport.is_closing():
                     self.transport.write(_HEAD_TOO_LARGE)
                     self.transport.close()
@@ -158,6 +203,9 @@ def _without_chunks_for_http_1_0(app: AsgiApp) -> AsgiApp:
     async def mended(scope: t.Any, receive: t.Any, send: t.Any) -> None:
         cycle: t.Any = getattr(send, "__self__", None)
         old = scope["type"] == "http" and scope["http_version"] == "1.0"
+        if scope["type"] == "websocket":
+            await app(scope, receive, _without_odd_refusals(send))
+            return
         if not old or not hasattr(cycle, "chunked_encoding"):
             await app(scope, receive, send)
             return
@@ -182,6 +230,17 @@ def _without_chunks_for_http_1_0(app: AsgiApp) -> AsgiApp:
             raise
 
     return mended
+
+
+def _without_odd_refusals(send: t.Any) -> t.Any:
+    """uvicorn raises on statuses above 599, which mean 5xx to a client (RFC 9110 section 15)."""
+
+    async def send_known(event: t.Any) -> None:
+        if event["type"] == "websocket.http.response.start" and event["status"] > 599:
+            event = {**event, "status": 502}
+        await send(event)
+
+    return send_known
 
 
 def _websocket_protocol() -> type[asyncio.Protocol]:

@@ -9,9 +9,11 @@ would make half an answer look whole.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -23,6 +25,7 @@ from rolo.bridge.downstream import Capabilities
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
 from rolo.errors import DownstreamError, describe
 from rolo.serving.base import (
+    HEAD_TIMEOUT,
     Adapter,
     App,
     Fitted,
@@ -190,6 +193,7 @@ class _Handler(WSGIRequestHandler):
             return False
         if self.request_version == "HTTP/1.0":
             self.protocol_version = "HTTP/1.0"  # whose clients cannot read chunks
+        t.cast(_Server, self.server).head_is_there(self.connection)
         headers = self.headers
         folded = any("\n" in value for value in headers.values())
         if folded or headers.defects or headers.get_payload():
@@ -261,8 +265,13 @@ class _Server(ThreadedWSGIServer):
         self._guard = threading.Lock()
         self._open: dict[socket.socket, threading.Thread] = {}
         self._busy: set[socket.socket] = set()
+        self._headless: dict[socket.socket, float] = {}
         self._stopping = threading.Event()
         super().__init__(*args, **kwargs)
+        if isinstance(self.socket, ssl.SSLSocket):
+            # Else one client that is silent in its TLS handshake would hold up all others: it
+            # would be waited for where connections are accepted, not in a thread of its own.
+            t.cast(t.Any, self.socket).do_handshake_on_connect = False
 
     def stop_accepting(self) -> None:
         """End ``serve_forever``, which closes its listening socket."""
@@ -281,11 +290,27 @@ class _Server(ThreadedWSGIServer):
     def process_request_thread(self, request: t.Any, client_address: t.Any) -> None:
         with self._guard:
             self._open[request] = threading.current_thread()
+            self._headless[request] = time.monotonic() + HEAD_TIMEOUT
         try:
             super().process_request_thread(request, client_address)
         finally:
             with self._guard:
                 self._open.pop(request, None)
+                self._headless.pop(request, None)
+
+    def service_actions(self) -> None:
+        """Cut who has had time enough for a request head; ``serve_forever`` calls it often."""
+        now = time.monotonic()
+        with self._guard:
+            # In the order of their deadlines: the first that is not due ends the search.
+            due = list(itertools.takewhile(lambda c: self._headless[c] <= now, self._headless))
+            for connection in due:
+                del self._headless[connection]
+        _cut(due)
+
+    def head_is_there(self, request: socket.socket) -> None:
+        with self._guard:
+            self._headless.pop(request, None)
 
     @contextlib.contextmanager
     def exchange(self, request: socket.socket) -> t.Iterator[None]:

@@ -177,6 +177,16 @@ def test_second_signal_stops_at_once(rolo, origin, workers):
                 pass
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs SIGHUP")
+def test_a_hangup_is_ignored_and_told(rolo, origin):
+    command = rolo("proxy", origin.url, "--listen", "127.0.0.1:0")
+    port = command.port()
+    command.process.send_signal(signal.SIGHUP)
+    command.expect("SIGHUP is ignored")
+    assert get(port, "/echo")[0] == 200
+    assert command.stop() == 0
+
+
 def test_shutdown_has_a_deadline(rolo, origin):
     command = rolo("proxy", origin.url, "--listen", "127.0.0.1:0", "--shutdown-timeout", "0.2")
     with socket.create_connection(("127.0.0.1", command.port()), DEADLINE) as client:

@@ -1,0 +1,165 @@
+"""What strangers do to a server: silence, half a head, odd handshakes, streams reset at once."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import typing as t
+
+import h2.errors
+import h2.events
+import pytest
+from h2wire import H2Client
+from serving_support import App, Client, answer, fetch, hello, need
+
+from rolo import Response
+from rolo.gateway import Gateway
+from rolo.serving import SERVERS, ServerTls, serve
+
+
+def answering_ok(chain: t.Any, context: t.Any, response: Response) -> None:
+    chain.respond(200, "hello")
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "werkzeug"])
+@pytest.mark.parametrize("begun", ["", "GET / HTTP/1.1\r\nHost: x\r\n"])
+def test_silent_connections_and_half_heads_end(
+    server: str, begun: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"rolo.serving.{need(server)}.HEAD_TIMEOUT", 0.1)
+    with (
+        serve(Gateway([answering_ok]), server=server) as running,
+        Client(running.port) as client,
+    ):
+        client.send(begun.encode())
+        client.all()
+        assert client.end == "fin"
+        assert fetch(running.port).endswith(b"hello")
+
+
+def test_a_head_in_time_takes_the_bound_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    need("uvicorn")
+    monkeypatch.setattr("rolo.serving.uvicorn.HEAD_TIMEOUT", 0.1)
+    late = threading.Event()
+
+    def slow(chain: t.Any, context: t.Any, response: Response) -> None:
+        late.wait(0.3)
+        chain.respond(200, "hello")
+
+    with serve(Gateway([slow]), server="uvicorn") as running, Client(running.port) as client:
+        for _ in range(2):
+            client.received = b""
+            client.send(b"GET / HTTP/1.1\r\nHost")
+            client.send(b": x\r\n\r\n")
+            client.until(b"hello")
+
+
+def test_a_client_silent_in_its_tls_handshake_holds_up_nobody_on_werkzeug(
+    tls: ServerTls, trusting: ssl.SSLContext
+) -> None:
+    with (
+        serve(Gateway([answering_ok]), server="werkzeug", tls=tls) as running,
+        socket.create_connection(("127.0.0.1", running.port), 5),
+        socket.create_connection(("127.0.0.1", running.port), 5) as plain,
+        trusting.wrap_socket(plain, server_hostname="localhost") as other,
+    ):
+        other.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert other.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("server", sorted(SERVERS))
+def test_a_status_above_599_passes(server: str) -> None:
+    def odd(chain: t.Any, context: t.Any, response: Response) -> None:
+        chain.respond(799, "odd")
+
+    with serve(Gateway([odd]), server=need(server)) as running:
+        received = fetch(running.port)
+    assert received.startswith(b"HTTP/1.1 799 ")
+    assert received.endswith(b"odd")
+
+
+HANDSHAKE = (
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version: 13",
+)
+
+
+@pytest.mark.parametrize("server", sorted(set(SERVERS) - {"werkzeug"}))
+@pytest.mark.parametrize(
+    "field",
+    ["Content-Length: 2", "Transfer-Encoding: chunked", "Sec-WebSocket-Version: 8"],
+)
+def test_a_handshake_with_a_body_or_two_versions_is_refused(server: str, field: str) -> None:
+    with serve(Gateway([answering_ok]), server=need(server)) as running:
+        with Client(running.port) as client:
+            client.get("/", *HANDSHAKE, field)
+            client.until(b"\r\n\r\n")
+        assert client.received.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 426 ")), client.received
+
+
+def test_who_leaves_within_a_handshake_is_no_error_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked, left = threading.Event(), threading.Event()
+
+    class Refusing:
+        def accept(self, request: t.Any) -> None:
+            asked.set()
+            left.wait(5)
+            request.reject(Response("no", status=403))
+
+    gateway = Gateway([answering_ok])
+    gateway.accept = Refusing().accept  # type: ignore[method-assign]
+    with serve(gateway, server="hypercorn") as running:
+        with Client(running.port) as client:
+            client.get("/", *HANDSHAKE)
+            assert asked.wait(5)
+        left.set()
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_client_that_resets_stream_after_stream_is_sent_away(
+    tls: ServerTls, trusting: ssl.SSLContext
+) -> None:
+    served = []
+
+    async def waiting(app: App, scope: t.Any, receive: t.Any, send: t.Any) -> None:
+        served.append(scope["path"])
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async def serving(app: App, scope: t.Any, receive: t.Any, send: t.Any) -> None:
+        await (answer(send) if scope["path"] == "/" else waiting(app, scope, receive, send))
+
+    with (
+        serve(App(http=serving), server="hypercorn", tls=tls) as server,
+        H2Client(server.port, trusting) as client,
+    ):
+        with contextlib.suppress(ConnectionError):
+            for _ in range(1000):
+                stream = client.request("/wait")
+                client.connection.reset_stream(stream)
+                client.flush()
+        ends: list[t.Any] = []
+        while not ends:
+            client.read()
+            ends = [e for e in client.events if isinstance(e, h2.events.ConnectionTerminated)]
+        assert ends[0].error_code == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
+    assert len(served) <= 101
+
+
+def test_a_client_may_reset_what_it_no_longer_wants(
+    tls: ServerTls, trusting: ssl.SSLContext
+) -> None:
+    with (
+        serve(App(http=hello), server="hypercorn", tls=tls) as server,
+        H2Client(server.port, trusting) as client,
+    ):
+        for _ in range(90):
+            client.connection.reset_stream(client.request(body=None))
+            client.flush()
+        client.until(h2.events.StreamEnded, client.request())
