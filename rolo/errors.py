@@ -209,12 +209,20 @@ class NoPortalError(RoloError):
 
 def describe(error: BaseException) -> str:
     """Return what a log should say of ``error`` in one line: side, phase, what, target and
-    cause."""
+    cause. Its words may be a peer's: controls are escaped."""
     if not isinstance(error, RoloError):
-        return repr(error)
+        return printable(repr(error))
     cause = error.__cause__
     because = f" [{cause!r}]" if cause is not None else ""
-    return f"{error.side} error in phase {error.phase!r}: {error}{because}"
+    return printable(f"{error.side} error in phase {error.phase!r}: {error}{because}")
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Return ``text`` with everything escaped that a terminal might obey, or take for the
+    next line of a log, but for the characters in ``keep``."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
 
 
 class HookError(RoloError):

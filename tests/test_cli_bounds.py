@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import logging
 
 import pytest
 
@@ -9,8 +10,10 @@ from rolo.bridge.limits import Limits
 from rolo.cli import main
 from rolo.cli.arguments import parse
 from rolo.cli.bounds import limits_of, pool_of, size, tls_of
+from rolo.cli.logs import logging_to_the_terminal
 from rolo.cli.run import proxy_handler, server_settings
-from rolo.proxy import PoolLimits, Tls
+from rolo.errors import describe
+from rolo.proxy import ForwardedPolicy, PoolLimits, Tls
 
 URL = "https://localhost:3000"
 
@@ -85,3 +88,24 @@ def test_sizes(text, value):
 def test_sizes_that_are_none(text):
     with pytest.raises(argparse.ArgumentTypeError):
         size(text)
+
+
+@pytest.mark.parametrize("networks", ["", ",", " "])
+def test_a_list_of_no_networks_is_refused_and_does_not_trust_everybody(networks, capsys):
+    assert main(["proxy", "http://localhost:3000", "--trusted-proxies", networks]) == 2
+    assert "empty list" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="replace"):
+        ForwardedPolicy.trusting()
+
+
+def test_what_others_said_cannot_write_lines_of_the_log(capsys):
+    args = parse(["proxy", "http://localhost:3000"])
+    with logging_to_the_terminal(args):
+        try:
+            raise ValueError("\x1b[2J\r\n2026-01-01 ERROR rolo: all is well\x85")
+        except ValueError as error:
+            logging.getLogger("rolo.x").error("failed: %s", describe(error), exc_info=error)
+    written = capsys.readouterr().err
+    assert not any(c in written for c in "\x1b\r\x85")
+    assert not any(line.startswith("2026-01-01 ERROR") for line in written.splitlines())
+    assert "all is well" in written

@@ -26,6 +26,7 @@ from rolo.proxy.helpers.auth import parse_basic_auth
 from rolo.proxy.helpers.locations import rewrite_cookie, rewrite_refresh, rewrite_url
 from rolo.proxy.helpers.paths import add_prefix, strip_prefix
 from rolo.proxy.outgoing import outgoing_headers, outgoing_request, raw_tail
+from rolo.proxy.request_rules import has_dot_segment
 from rolo.proxy.websocket_proxy import subprotocols
 from rolo.request import Request, get_raw_path
 from rolo.response import Response
@@ -263,6 +264,7 @@ for what, make in PATHS.items():
         captured = rolo.routing.router.unquote(get_raw_path(request))[3:]
         return lambda: raw_tail(request, captured)
 
+    case(f"dot segments: {what}")(lambda n, make=make: lambda: has_dot_segment(make(n)))
     case(f"target: {what}")(
         lambda n, make=make: lambda: join_target(b"/a", split_target(make(n), "GET").path, b"q")
     )

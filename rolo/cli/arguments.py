@@ -78,6 +78,18 @@ def _add_forwarding(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="forward the client's Host instead of the upstream's (default: yes)",
     )
+    parser.add_argument(
+        "--underscores-in-headers",
+        action="store_true",
+        help="forward fields with underscores in their names, but for those that would pass "
+        "for X-Forwarded-For and the like (default: no)",
+    )
+    parser.add_argument(
+        "--refuse-dot-segments",
+        action="store_true",
+        help="answer 400 to paths with . or .. segments, encoded ones too, instead of "
+        "forwarding them as they came",
+    )
     _add_forwarded(parser)
     for name, default, what in (
         ("connect", 10.0, "to connect"),
@@ -188,7 +200,7 @@ def address(text: str) -> Address:
 def networks(text: str) -> tuple[Network, ...]:
     """Parse networks or addresses, comma-separated.
 
-    :raises argparse.ArgumentTypeError: one of them is neither
+    :raises argparse.ArgumentTypeError: one of them is neither, or there is none
     """
     found: list[Network] = []
     for item in filter(None, (item.strip() for item in text.split(","))):
@@ -196,6 +208,8 @@ def networks(text: str) -> tuple[Network, ...]:
             found.append(ipaddress.ip_network(item, strict=False))
         except ValueError:
             raise argparse.ArgumentTypeError(f"not a network like 10.0.0.0/8: {item!r}") from None
+    if not found:
+        raise argparse.ArgumentTypeError("an empty list; --forwarded replace trusts nobody")
     return tuple(found)
 
 

@@ -8,6 +8,8 @@ import logging
 import sys
 import typing as t
 
+from rolo.errors import printable
+
 
 @contextlib.contextmanager
 def logging_to_the_terminal(args: argparse.Namespace) -> t.Iterator[None]:
@@ -34,12 +36,23 @@ def logging_to_the_terminal(args: argparse.Namespace) -> t.Iterator[None]:
 @contextlib.contextmanager
 def _handler(logger: logging.Logger, stream: t.TextIO, layout: str) -> t.Iterator[None]:
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(logging.Formatter(layout))
+    handler.setFormatter(_Formatter(layout))
     logger.addHandler(handler)
     try:
         yield
     finally:
         logger.removeHandler(handler)
+
+
+class _Formatter(logging.Formatter):
+    """Lets nothing through that a terminal would obey, or that looks like a line of ours:
+    what hooks raise may quote their client."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), keep="\n\t")
+
+    def formatException(self, ei: t.Any) -> str:
+        return super().formatException(ei).replace("\n", "\n  ")
 
 
 @contextlib.contextmanager

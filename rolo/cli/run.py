@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import logging
 import os
 import socket
 import sys
@@ -23,11 +24,14 @@ from rolo.proxy.forwarded_fields import ForwardedPolicy
 from rolo.proxy.handler import ProxyHandler
 from rolo.proxy.hooks.context import ProxyContext
 from rolo.proxy.hooks.hooks import Hooks
+from rolo.proxy.request_rules import RequestRules
 from rolo.serving import LifespanError, RunningServer, ServerUnavailable, choose, serve
 from rolo.serving.sockets import bracketed, listen
 from rolo.upstream.settings import Timeouts, Tls
 from rolo.upstream.tls import tls_context
 from rolo.wire.target import Upstream, parse_upstream
+
+LOG = logging.getLogger(__name__)
 
 PROXY_STATUS = "rolo"
 """What the command calls itself in Proxy-Status."""
@@ -53,6 +57,8 @@ def _proxy(args: argparse.Namespace, signals: StopSignals) -> int:
     if args.fd is None:
         _check_host(upstream)
         _check_tls(upstream, args)
+        if args.insecure:
+            LOG.warning("--insecure: anybody may pass for %s", upstream.origin)
     with contextlib.closing(_socket(args)) as sock:
         if args.workers > 1:
             if args.script is not None:
@@ -186,6 +192,7 @@ def proxy_handler(
         args.upstream,
         hooks=hooks,
         preserve_host=args.preserve_host,
+        rules=RequestRules(args.underscores_in_headers, args.refuse_dot_segments),
         timeouts=_timeouts(args),
         limits=pool_of(args),
         tls=tls_of(args),

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
-from rolo.errors import ClientDisconnected, RoloError
+from rolo.errors import ClientDisconnected, RoloError, printable
 from rolo.portal.containment import ERRORS, contained
 from rolo.request import Request
 from rolo.response import Response
@@ -371,7 +371,8 @@ def call_safe(
 
 def _log_error(message: str, error: Exception) -> None:
     traceback = error if LOG.isEnabledFor(logging.DEBUG) else None
-    LOG.error("%s: %s: %s", message, type(error).__name__, error, exc_info=traceback)
+    said = printable(str(error))
+    LOG.error("%s: %s: %s", message, type(error).__name__, said, exc_info=traceback)
 
 
 def _fail(error: Exception, response: Response) -> None:

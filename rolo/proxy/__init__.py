@@ -12,6 +12,7 @@ from rolo.proxy.hooks.sse import Event, event_stream
 from rolo.proxy.hooks.transform import takes_parts
 from rolo.proxy.hooks.websocket_handle import RelayedWebSocket
 from rolo.proxy.proxy import Proxy, forward
+from rolo.proxy.request_rules import RequestRules
 from rolo.proxy.websocket_proxy import WebSocketProxy, relay_websocket
 from rolo.request import get_raw_path, restore_payload, set_environment_headers
 from rolo.upstream.relay import Closed
@@ -38,6 +39,7 @@ __all__ = [
     "ProxyContext",
     "ProxyHandler",
     "RelayedWebSocket",
+    "RequestRules",
     "SimpleRequestsClient",
     "Timeouts",
     "Tls",

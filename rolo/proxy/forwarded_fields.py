@@ -61,8 +61,10 @@ class ForwardedPolicy:
     def trusting(cls, *networks: str, **settings: t.Any) -> ForwardedPolicy:
         """Build a policy from networks as text, ``"10.0.0.0/8"``.
 
-        :raises ValueError: one of them is no network
+        :raises ValueError: one of them is no network, or there is none
         """
+        if not networks:
+            raise ValueError('trusting no network: for that there is mode="replace"')
         return cls(
             trusted=tuple(ipaddress.ip_network(n, strict=False) for n in networks), **settings
         )

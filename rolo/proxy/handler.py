@@ -18,6 +18,7 @@ from rolo.proxy.forwarded_fields import ForwardedPolicy
 from rolo.proxy.hooks.hooks import HookArguments, Hooks
 from rolo.proxy.outgoing import DEFAULT_POLICY, raw_tail
 from rolo.proxy.proxy import Proxy
+from rolo.proxy.request_rules import DEFAULT_RULES, RequestRules
 from rolo.request import Request, get_raw_path
 from rolo.response import Response
 from rolo.upstream.settings import PoolLimits, Timeouts, Tls, WebSocketSettings
@@ -34,6 +35,10 @@ class ProxyHandler(Hooks):
     as ``path`` (nothing captured: the base URL itself)::
 
         router.add("/api/<path:path>", ProxyHandler("http://localhost:8080"))
+
+    What it captured goes on as it came: behind a base URL with a path, ``/api/../admin`` asks
+    most origins for what is beside that path. ``rules=RequestRules(refuse_dot_segments=True)``
+    answers such requests with 400.
 
     As a handler of a :class:`~rolo.gateway.Gateway` it forwards the whole path and stops
     the chain::
@@ -61,6 +66,7 @@ class ProxyHandler(Hooks):
         limits: PoolLimits | None = None,
         tls: Tls | None = None,
         forwarded: ForwardedPolicy = DEFAULT_POLICY,
+        rules: RequestRules = DEFAULT_RULES,
         websockets: WebSocketSettings | None = None,
         proxy_status: str | None = None,
         hooks: t.Iterable[Hooks] = (),
@@ -75,6 +81,7 @@ class ProxyHandler(Hooks):
             limits=limits,
             tls=tls,
             forwarded=forwarded,
+            rules=rules,
             websockets=websockets,
             hooks=[self, *hooks],
             **functions,

@@ -12,6 +12,7 @@ from werkzeug.datastructures import Headers
 from rolo.bridge.request import BridgeRequest
 from rolo.errors import ClientDisconnected
 from rolo.proxy.forwarded_fields import ForwardedPolicy
+from rolo.proxy.request_rules import DEFAULT_RULES, RequestRules
 from rolo.request import Request, get_raw_path, restore_payload
 from rolo.upstream.request import UpstreamRequest
 from rolo.websocket.request import WebSocketRequest
@@ -41,6 +42,7 @@ def outgoing_request(
     edits: HeaderEdits | None = None,
     preserve_host: bool = True,
     policy: ForwardedPolicy = DEFAULT_POLICY,
+    rules: RequestRules = DEFAULT_RULES,
 ) -> UpstreamRequest:
     """Return what goes to ``upstream`` for ``request``.
 
@@ -49,7 +51,8 @@ def outgoing_request(
     :param edits: fields that replace fields of the request, and new ones; Host only
         without ``preserve_host``
     :param preserve_host: send the client's Host instead of the upstream's
-    :raises BadRequest: the request's target cannot be forwarded well-formed
+    :param rules: which of the client's fields pass, and which paths
+    :raises BadRequest: the request's target cannot be forwarded well-formed, or is refused
     """
     raw = raw_headers(request)
     outgoing = outgoing_head(
@@ -59,6 +62,7 @@ def outgoing_request(
         edits=edits,
         preserve_host=preserve_host,
         policy=policy,
+        rules=rules,
         raw=raw,
     )
     if isinstance(request, BridgeRequest):
@@ -78,6 +82,7 @@ def outgoing_head(
     edits: HeaderEdits | None = None,
     preserve_host: bool = True,
     policy: ForwardedPolicy = DEFAULT_POLICY,
+    rules: RequestRules = DEFAULT_RULES,
     raw: RawHeaders | None = None,
 ) -> UpstreamRequest:
     """Return the same without looking for a body.
@@ -85,9 +90,9 @@ def outgoing_head(
     :param raw: the header pairs of ``request``, where they are known already
     """
     method, version = _method(request), _http_version(request)
-    target, asked = _target(request, method, upstream, path)
+    target, asked = _target(request, method, upstream, path, rules)
     headers = outgoing_headers(
-        raw_headers(request) if raw is None else raw,
+        rules.passed(raw_headers(request) if raw is None else raw, _came(request)),
         upstream.origin,
         preserve_host=preserve_host,
         policy=policy,
@@ -122,6 +127,13 @@ def raw_headers(request: AnyRequest) -> RawHeaders:
     ]
 
 
+def _came(request: AnyRequest) -> RawHeaders | None:
+    """Return the fields that a client sent, ``None`` where no server tells."""
+    if isinstance(request, BridgeRequest):
+        return request.head.headers
+    return request.environ.get("rolo.headers")
+
+
 def raw_tail(request: AnyRequest, tail: str) -> str:
     """Return the end of the path of ``request`` that a route captured as ``tail``, be that
     as it was written or percent-decoded, so that it is forwarded as it was written; ``tail``
@@ -152,7 +164,7 @@ def _method(request: AnyRequest) -> str:
 
 
 def _target(
-    request: AnyRequest, method: str, upstream: Upstream, path: str | None
+    request: AnyRequest, method: str, upstream: Upstream, path: str | None, rules: RequestRules
 ) -> tuple[bytes, bytes | None]:
     """Return the target to ask for, and the authority that the request's own target names
     (``None``: it names none)."""
@@ -170,6 +182,7 @@ def _target(
         below = _encoded(path)
         if not below.startswith(b"/"):
             below = b"/" + below
+    rules.check_path(below)
     return join_target(upstream.base_path, below, query), asked
 
 

@@ -20,6 +20,7 @@ from rolo.proxy.hooks.hooks import HookArguments, HookFunctions, Hooks
 from rolo.proxy.hooks.phases import Phases
 from rolo.proxy.hooks.websocket import HookedWebSocket
 from rolo.proxy.outgoing import DEFAULT_POLICY, HeaderEdits, outgoing_request
+from rolo.proxy.request_rules import DEFAULT_RULES, RequestRules
 from rolo.proxy.websocket_proxy import RelayHooks, WebSocketProxy, outgoing_handshake
 from rolo.request import Request, restore_payload
 from rolo.response import Response
@@ -51,6 +52,7 @@ class Proxy(HttpClient):
     :param tls: verification of ``https`` upstreams, see :class:`~rolo.proxy.Tls`
     :param forwarded: which ``X-Forwarded-*`` fields are added, see
         :class:`~rolo.proxy.ForwardedPolicy`
+    :param rules: which requests and fields pass, see :class:`~rolo.proxy.RequestRules`
     :param websockets: how websockets are relayed, see :class:`~rolo.proxy.WebSocketSettings`
     :param hooks: rewrite what passes, see :class:`~rolo.proxy.Hooks`; from the client's
         side to the upstream's
@@ -69,6 +71,7 @@ class Proxy(HttpClient):
         limits: PoolLimits | None = None,
         tls: Tls | None = None,
         forwarded: ForwardedPolicy = DEFAULT_POLICY,
+        rules: RequestRules = DEFAULT_RULES,
         websockets: WebSocketSettings | None = None,
         hooks: t.Iterable[Hooks] = (),
         **functions: t.Unpack[HookArguments],
@@ -77,6 +80,7 @@ class Proxy(HttpClient):
         self.upstream = parse_upstream(forward_base_url)
         self.preserve_host = preserve_host
         self.forwarded = forwarded
+        self.rules = rules
         self._owns_client = client is None
         self.client: HttpClient = client or ForwardingClient(
             timeouts=timeouts, limits=limits, tls=tls
@@ -88,6 +92,7 @@ class Proxy(HttpClient):
             limits=limits,
             tls=tls,
             forwarded=forwarded,
+            rules=rules,
             settings=websockets or DEFAULT_WEBSOCKET_SETTINGS,
         )
         self._under_hooks = _ProxyUnderHooks(self, None)
@@ -132,6 +137,7 @@ class Proxy(HttpClient):
             edits=headers,
             preserve_host=self.preserve_host,
             policy=self.forwarded,
+            rules=self.rules,
         )
         if isinstance(self.client, ForwardingClient):
             return LazyResponse(
@@ -183,6 +189,7 @@ class _ProxyUnderHooks:
             edits=self._edits,
             preserve_host=proxy.preserve_host,
             policy=proxy.forwarded,
+            rules=proxy.rules,
         )
 
     def send(
@@ -221,6 +228,7 @@ class _WebSocketsUnderHooks:
             edits=self._edits,
             preserve_host=proxy.preserve_host,
             policy=proxy.forwarded,
+            rules=proxy.rules,
         )
 
     def open(self, context: ProxyContext, handshake: Handshake) -> UpstreamWebSocket:

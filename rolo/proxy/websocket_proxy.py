@@ -11,6 +11,7 @@ from rolo.portal.portal import Portal
 from rolo.proxy.client import portal_of
 from rolo.proxy.forwarded_fields import ForwardedPolicy
 from rolo.proxy.outgoing import DEFAULT_POLICY, HeaderEdits, outgoing_head
+from rolo.proxy.request_rules import DEFAULT_RULES, RequestRules
 from rolo.response import Response
 from rolo.upstream.relay import Closed, Hook, Relay
 from rolo.upstream.settings import (
@@ -61,11 +62,13 @@ class WebSocketProxy:
         limits: PoolLimits | None = None,
         tls: Tls | None = None,
         forwarded: ForwardedPolicy = DEFAULT_POLICY,
+        rules: RequestRules = DEFAULT_RULES,
         settings: WebSocketSettings = DEFAULT_WEBSOCKET_SETTINGS,
     ) -> None:
         self.upstream = parse_upstream(forward_base_url)
         self.preserve_host = preserve_host
         self.forwarded = forwarded
+        self.rules = rules
         self.settings = settings
         self.client = WebSocketClient(timeouts=timeouts, limits=limits, tls=tls, settings=settings)
 
@@ -114,6 +117,7 @@ class WebSocketProxy:
             edits=headers,
             preserve_host=self.preserve_host,
             policy=self.forwarded,
+            rules=self.rules,
         )
 
     def open(self, request: WebSocketRequest, handshake: Handshake) -> UpstreamWebSocket:
@@ -188,6 +192,7 @@ def outgoing_handshake(
     edits: HeaderEdits | None = None,
     preserve_host: bool = True,
     policy: ForwardedPolicy = DEFAULT_POLICY,
+    rules: RequestRules = DEFAULT_RULES,
 ) -> Handshake:
     """Return what goes to ``upstream`` for the handshake ``request``. Parameters as of
     :func:`~rolo.proxy.outgoing.outgoing_request`.
@@ -195,7 +200,13 @@ def outgoing_handshake(
     :raises BadRequest: the request's target cannot be forwarded well-formed
     """
     head = outgoing_head(
-        request, upstream, path=path, edits=edits, preserve_host=preserve_host, policy=policy
+        request,
+        upstream,
+        path=path,
+        edits=edits,
+        preserve_host=preserve_host,
+        policy=policy,
+        rules=rules,
     )
     return Handshake(
         head.origin, head.target, without_handshake_fields(head.headers), subprotocols(head.headers)

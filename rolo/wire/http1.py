@@ -661,17 +661,17 @@ def encode_last_chunk(trailers: t.Iterable[tuple[bytes, bytes]] | None = None) -
     return _join(b"0\r\n", trailers) if trailers else LAST_CHUNK
 
 
-def check_head(reason: bytes, headers: t.Iterable[tuple[bytes, bytes]]) -> None:
+def check_head(reason: bytes, headers: RawHeaders) -> None:
     """Check what would be written as one head, for servers that write it themselves.
 
     :raises ValueError: it would not come out as one head with these fields
     """
-    parts = [reason]
-    for name, value in headers:
-        if name not in _known_names:
+    names = [name for name, _ in headers]
+    if not _known_names.issuperset(names):
+        for name in names:
             _check_name(name)
-        parts.append(value)
-    if b"".join(parts).translate(None, _IN_A_LINE):
+    text = b"".join([value for _, value in headers])
+    if text.translate(None, _IN_A_LINE) or reason.translate(None, _IN_A_LINE):
         raise ValueError(_NOT_ONE_HEAD)
 
 

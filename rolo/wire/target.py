@@ -93,76 +93,85 @@ def parse_upstream(url: str) -> Upstream:
 
     :raises ValueError: one readable line that names the fault
     """
+    shown = _without_user(url)
     scheme, separator, rest = url.partition("://")
     if not separator or not _SCHEME_NAME.fullmatch(scheme):
-        raise ValueError(f"upstream {url!r} has no scheme; did you mean {'http://' + url!r}?")
+        raise ValueError(f"upstream {shown!r} has no scheme; did you mean {'http://' + shown!r}?")
     spoken = _SCHEMES.get(scheme.lower())
     if spoken is None:
         raise ValueError(
-            f"upstream {url!r} has the unknown scheme {scheme!r}; known are {', '.join(_SCHEMES)}"
+            f"upstream {shown!r} has the unknown scheme {scheme!r}; known are {', '.join(_SCHEMES)}"
         )
     for mark, word in (("#", "fragment"), ("?", "query")):
         if mark in rest:
-            raise ValueError(f"upstream {url!r} has a {word}, which cannot be forwarded to")
+            raise ValueError(f"upstream {shown!r} has a {word}, which cannot be forwarded to")
     authority, slash, path = rest.partition("/")
     if "@" in authority:
-        raise ValueError(f"upstream {_without_user(url)!r} has a user name, which is not supported")
-    base_path = _base_path(url, slash + path)
+        raise ValueError(f"upstream {shown!r} has a user name, which is not supported")
+    base_path = _base_path(shown, slash + path)
     if scheme.lower().endswith("+unix"):
         uds = urllib.parse.unquote(authority)
         if not uds:
             raise ValueError(
-                f"upstream {url!r} names no socket; write http+unix://%2Fpath%2Fto.sock"
+                f"upstream {shown!r} names no socket; write http+unix://%2Fpath%2Fto.sock"
             )
         return Upstream(Origin(spoken, "localhost", _PORTS[spoken], uds), base_path)
-    host, port = _host_and_port(url, authority)
+    host, port = _host_and_port(shown, authority)
     return Upstream(Origin(spoken, host, _PORTS[spoken] if port is None else port), base_path)
 
 
-def _base_path(url: str, path: str) -> bytes:
+def _base_path(shown: str, path: str) -> bytes:
     quoted = urllib.parse.quote(path, safe="/%:@!$&'()*+,;=~|^`{}[]\"<>\\", encoding="utf-8")
     if any(c.isspace() or ord(c) < 0x20 or ord(c) == 0x7F for c in path):
-        raise ValueError(f"upstream {url!r} has a blank or control character in its path")
+        raise ValueError(f"upstream {shown!r} has a blank or control character in its path")
     return quoted.rstrip("/").encode("ascii")
 
 
 def _without_user(url: str) -> str:
-    # A password must not end up in a log through an error message.
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://…@{rest.rpartition('@')[2]}"
+    """``url`` as an error may show it: a password must not end up in a log."""
+    before, at, rest = url.rpartition("@")
+    scheme, separator, _ = before.partition("://")
+    return f"{scheme if separator else ''}{separator}…@{rest}" if at else url
 
 
-def _host_and_port(url: str, authority: str) -> tuple[str, int | None]:
+def _host_and_port(shown: str, authority: str) -> tuple[str, int | None]:
     if authority.startswith("["):
         host, bracket, rest = authority[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
-            raise ValueError(f"upstream {url!r} has a malformed IPv6 address")
+            raise ValueError(f"upstream {shown!r} has a malformed IPv6 address")
         port = rest[1:]
         try:
             ipaddress.IPv6Address(host)
         except ValueError:
-            raise ValueError(f"upstream {url!r} has a malformed IPv6 address") from None
+            raise ValueError(f"upstream {shown!r} has a malformed IPv6 address") from None
     else:
         host, _, port = authority.partition(":")
-        host = _ascii_host(url, host)
+        host = _ascii_host(shown, host)
     if not port:
         return host, None
     if not (port.isascii() and port.isdigit()) or not 0 < int(port[:6]) < 65536:
-        raise ValueError(f"upstream {url!r} has the bad port {port!r}; it must be 1 to 65535")
+        raise ValueError(f"upstream {shown!r} has the bad port {port!r}; it must be 1 to 65535")
     return host, int(port)
 
 
-def _ascii_host(url: str, host: str) -> str:
+def _ascii_host(shown: str, host: str) -> str:
     if not host:
-        raise ValueError(f"upstream {url!r} has no host")
+        raise ValueError(f"upstream {shown!r} has no host")
     if not host.isascii():
         try:
             host = host.encode("idna").decode("ascii")
         except UnicodeError:
-            raise ValueError(f"upstream {url!r} has a host that is not a name: {host!r}") from None
-    if _HOST_NAME.fullmatch(host) is None:
-        raise ValueError(f"upstream {url!r} has a malformed host: {host!r}")
+            raise ValueError(
+                f"upstream {shown!r} has a host that is not a name: {host!r}"
+            ) from None
+    if _HOST_NAME.fullmatch(host) is None or not _has_labels(host):
+        raise ValueError(f"upstream {shown!r} has a malformed host: {host!r}")
     return host.lower()
+
+
+def _has_labels(host: str) -> bool:
+    """Whether the dots of ``host`` stand between labels that a resolver can take."""
+    return all(0 < len(label) < 64 for label in host.removesuffix(".").split("."))
 
 
 @dataclasses.dataclass(slots=True)

@@ -272,7 +272,9 @@ def lines(fields):
 
 def test_fields_of_a_request_keep_order_repeats_case_and_bytes(proxied):
     seen = seen_by_origin(proxied, *lines(FIELDS))
-    assert_same_fields(proxied, seen, FIELDS)
+    # As nginx: a CGI-like origin could take the name for another.
+    passed = [field for field in FIELDS if field[0] != "X_Under"]
+    assert_same_fields(proxied, seen, passed)
 
 
 def assert_same_fields(proxied, seen, fields):

@@ -149,3 +149,24 @@ def test_what_is_not_refused_comes_out_again(target):
         assert any(byte <= 0x20 or byte == 0x7F for byte in target)
         return
     assert join_target(b"", form.path, form.query) == target
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://u:secret@h", "u:secret@h", "ftp://u:secret@h", "http://u:secret@h/#x", "http://u:secret@h/?x",
+     "http://u:sec#secret@h", "http://u:secret@h/a b", "http+unix://u:secret@", "http://u:secret@h:x", "://u:secret@h"],
+)  # fmt: skip
+def test_no_error_shows_a_password(url):
+    with pytest.raises(ValueError, match="upstream") as caught:
+        parse_upstream(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["a..b", ".a", "..", "a" * 64, "a." + "b" * 64 + ".c"])
+def test_names_that_no_resolver_takes_are_refused(host):
+    with pytest.raises(ValueError, match="malformed host"):
+        parse_upstream(f"http://{host}/")
+
+
+def test_a_name_may_end_with_a_dot():
+    assert parse_upstream("http://a.b./").origin.host == "a.b."

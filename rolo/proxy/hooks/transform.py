@@ -12,7 +12,7 @@ import typing as t
 
 from werkzeug.exceptions import HTTPException
 
-from rolo.errors import HookError, RoloError
+from rolo.errors import HookError, RoloError, printable
 from rolo.portal.containment import ERRORS, contained
 from rolo.proxy.hooks.sse import Event, blocks
 from rolo.websocket.errors import WebSocketError
@@ -84,7 +84,8 @@ def failed(label: str, error: BaseException, *, steered: bool = True) -> HookErr
     :raises BaseException: as :func:`~rolo.portal.containment.contained`
     """
     contained(error, steered=steered)
-    LOG.error("%s raised %s: %s", label, type(error).__name__, error, exc_info=error)
+    said = printable(str(error))
+    LOG.error("%s raised %s: %s", label, type(error).__name__, said, exc_info=error)
     wrapped = HookError(f"{label} raised {type(error).__name__}")
     wrapped.phase = label
     return wrapped
