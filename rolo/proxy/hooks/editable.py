@@ -52,6 +52,9 @@ DEFAULT_WHOLE_LIMIT = 16 * 1024 * 1024
 _DIGESTS = ("Content-Digest", "Repr-Digest", "Digest", "Content-MD5")
 
 
+_BODILESS = (204, 304)
+
+
 class _Body:
     """A body that hooks read whole or pass through functions."""
 
@@ -407,23 +410,23 @@ class ProxiedResponse(_Body):
 
     def __init__(self, answer: UpstreamAnswer, method: str) -> None:
         self._answer = answer
-        status = self.status = answer.status
+        self.status = answer.status
         self.raw_reason = answer.reason
         self.headers = HeaderFields(answer.headers)
         self.body = answer.body
         self.stages = ()  # here, as they are looked at for each answer: above it costs more
         self.plain = None
-        self._is_head = method == "HEAD"
-        self._bodiless = self._is_head or status == 204 or status == 304
-        self._is_part = status == 206 and not self._is_head
+        self._method = method
 
     @property
     def has_body(self) -> bool:
         """False where no body follows the head, whatever the head says."""
-        if not self._bodiless:
+        if self._method == "HEAD":
+            return False
+        if self._answer.status not in _BODILESS:
             return True
         # A hook may put a body where there was none, with another status.
-        return self.plain is not None and not self._is_head and self.status not in (204, 304)
+        return self.plain is not None and self.status not in _BODILESS
 
     @property
     def reason(self) -> str:
@@ -465,6 +468,10 @@ class ProxiedResponse(_Body):
                     "whole ones: call outbound.refuse_ranges() in on_outgoing, or mark it "
                     "with takes_parts"
                 )
+
+    @property
+    def _is_part(self) -> bool:
+        return self._answer.status == 206 and self._method != "HEAD"
 
     def _refuse_part(self, function: t.Any) -> None:
         self.refuse_part(function)
