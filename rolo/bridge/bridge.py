@@ -11,7 +11,7 @@ from rolo.bridge.request_body import DEFAULT_REPLAY_LIMIT
 from rolo.bridge.websocket_exchanges import WebSocketExchanges
 from rolo.portal.portal import LoopScope, Portal
 from rolo.portal.watchdog import DEFAULT_LIMIT
-from rolo.portal.workers import WorkerPool, Workers
+from rolo.portal.workers import LENT_THREADS, WorkerPool, Workers
 from rolo.wire.proxy_status import check_name
 
 DEFAULT_THREADS = 64
@@ -25,7 +25,8 @@ class Bridge:
     :param mode: ``threads`` runs handlers on a bounded pool, they may block;
         ``loop`` runs them in greenlets on the event loop, they must wait only through
         rolo's own calls
-    :param threads: size of the pool for HTTP handlers (``threads`` mode)
+    :param threads: how many HTTP handlers may run at once (``threads`` mode); those that
+        have been waiting through rolo's own calls do not count
     :param websocket_threads: how many websocket handlers may run at once, each on a
         thread of its own (``threads`` mode); one more is refused with 503
     :param replay_limit: bytes of a request body kept for forwarding after a handler read it
@@ -49,7 +50,10 @@ class Bridge:
         watchdog: float | None = DEFAULT_LIMIT,
     ) -> None:
         self._handlers = Handlers(
-            gateway, mode, WorkerPool(threads or DEFAULT_THREADS, "rolo-worker"), watchdog
+            gateway,
+            mode,
+            WorkerPool(threads or DEFAULT_THREADS, "rolo-worker", LENT_THREADS),
+            watchdog,
         )
         self.limits = limits
         self.proxy_status = check_name(proxy_status)

@@ -142,6 +142,7 @@ class HttpExchanges:
             request.portal.task = request.portal.owner
             await request.body.prefetch(length)
         request.portal.task = None
+        self._limits.check_queued(self._handlers.workers.queued)
         await self._handlers.run(request.portal, self._process, request, response)
 
     async def _answer(

@@ -26,6 +26,8 @@ class Limits:
     is declared, else as soon as more has come."""
     max_exchanges: int | None = 10_000
     """HTTP exchanges under way at once, streams included; one more is answered 503."""
+    max_queued: int | None = 1000
+    """Requests that wait for a thread in ``threads`` mode; one more is answered 503."""
     send_timeout: float | None = 300.0
     """Seconds a client may take over one piece (64 KiB at most) of a streamed answer before
     the answer is broken off."""
@@ -81,6 +83,12 @@ class Limits:
         """:raises TooManyExchanges: ``count`` exchanges at once are over the limit"""
         if self.max_exchanges is not None and count > self.max_exchanges:
             raise TooManyExchanges(f"{self.max_exchanges} exchanges are under way")
+
+    def check_queued(self, count: int) -> None:
+        """:raises TooManyExchanges: with ``count`` requests that wait for a thread, another
+        must not"""
+        if self.max_queued is not None and count >= self.max_queued:
+            raise TooManyExchanges(f"{count} requests wait for a thread")
 
 
 def _estimated_size(head: RequestHead) -> int:

@@ -46,6 +46,7 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
         ("target", "16k", "size of a request target, else 414"),
         ("body", "none", "size of a request body, else 413"),
         ("exchanges", "10000", "exchanges at once, else 503"),
+        ("queued", "1000", "requests that wait for a thread in threads mode, else 503"),
         ("connections", "none", "connections to the upstream; a request over it waits"),
     ):
         may_be_none = name not in ("head", "fields", "target")
@@ -53,7 +54,7 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
             f"--max-{name}",
             type=size_or_none if may_be_none else size,
             default=default,
-            metavar="N" if name in ("fields", "exchanges", "connections") else "SIZE",
+            metavar="N" if name in ("fields", "exchanges", "queued", "connections") else "SIZE",
             help=f"{what} (default: {default})",
         )
     group.add_argument(
@@ -164,6 +165,7 @@ def limits_of(args: argparse.Namespace) -> Limits:
         max_target=args.max_target,
         max_body=args.max_body,
         max_exchanges=args.max_exchanges,
+        max_queued=args.max_queued,
         send_timeout=args.idle_timeout,
         buffer=args.buffer,
         max_message=args.max_message,

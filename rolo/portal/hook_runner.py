@@ -15,7 +15,7 @@ import typing as t
 import greenlet
 
 from rolo.portal.portal import HandlerGreenlet, Portal
-from rolo.portal.workers import WorkerPool
+from rolo.portal.workers import LENT_THREADS, WorkerPool
 
 T = t.TypeVar("T")
 
@@ -34,7 +34,7 @@ class HookRunner:
     """
 
     def __init__(self, threads: bool) -> None:
-        self._pool = WorkerPool(HOOK_THREADS, "rolo-hook") if threads else None
+        self._pool = WorkerPool(HOOK_THREADS, "rolo-hook", LENT_THREADS) if threads else None
         self._tasks: set[asyncio.Task[t.Any]] = set()
 
     @classmethod

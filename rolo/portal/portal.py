@@ -19,7 +19,7 @@ import greenlet
 
 from rolo.errors import ClientDisconnected, NoPortalError, RoloError
 from rolo.portal.containment import contained
-from rolo.portal.workers import Workers
+from rolo.portal.workers import Workers, wait
 
 T = t.TypeVar("T")
 
@@ -265,7 +265,7 @@ class Portal:
         self.loop_scope.parked.add(parked)
         try:
             self.loop.call_soon_threadsafe(parked.start)
-            parked.event.acquire()
+            wait(parked.event.acquire)
             return t.cast(T, parked.result())
         finally:
             self.loop_scope.parked.discard(parked)

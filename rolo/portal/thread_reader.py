@@ -10,6 +10,7 @@ import typing as t
 from rolo.errors import NoPortalError
 from rolo.net.body_stream import Sink
 from rolo.portal.portal import Portal
+from rolo.portal.workers import wait
 
 _ROOM = 128 * 1024
 """Bytes that may wait for the thread while the next piece is still piped."""
@@ -72,9 +73,22 @@ class ThreadReader:
             if not self._begun:
                 self._begun = True
                 self._portal.post(self._begin)
-            return self._pieces.get()
+            return self._pieces.get() if not self._pieces.empty() else self._wait_for_piece()
         finally:
             loop_scope.parked.discard(self)
+
+    def _wait_for_piece(self) -> bytes | _End:
+        found: list[bytes | _End] = []
+
+        def get(block: bool, timeout: float) -> bool:
+            try:
+                found.append(self._pieces.get(block, None if timeout < 0 else timeout))
+            except queue.Empty:
+                return False
+            return True
+
+        wait(get)
+        return found[0]
 
     def release(self) -> None:
         """Let the thread go on: the loop has stopped. Any thread."""

@@ -151,13 +151,14 @@ def test_a_client_that_leaves_in_the_middle_of_what_cannot_be_sent_on(proxy, ori
 def test_hundreds_leave_nothing_behind(server, mode, crowds, busy):
     with contextlib.ExitStack() as running:
         proxy = Commanded(installed(server), mode, running)
-        url = proxy(busy.url, threads=100).url
+        # In threads mode half of a crowd wait on threads, of which far fewer may run at once.
+        url = proxy(busy.url, threads=20).url
         crowd(url, busy, 20)
         with Nothing():
             for _ in range(crowds):
                 crowd(url, busy, 120)
             crowd(url, busy, 20)
-        assert len([t for t in threading.enumerate() if t.name.startswith("rolo-worker")]) <= 100
+        assert len([t for t in threading.enumerate() if t.name.startswith("rolo-worker")]) <= 120
 
 
 def crowd(url, busy, count):

@@ -1,9 +1,12 @@
+import concurrent.futures
 import sys
 import threading
+import types
 
 import pytest
 
-from rolo.portal.workers import WorkerPool
+from rolo.portal import workers
+from rolo.portal.workers import ExecutorWorkers, WorkerPool
 
 
 @pytest.fixture
@@ -115,3 +118,154 @@ def test_no_job_ends_its_thread_whatever_it_raises(pool, raised, caplog):
 def test_what_a_job_raises_reaches_whoever_submitted_it_whatever_it_is(pool):
     with pytest.raises(SystemExit):
         pool.submit(sys.exit, 3).result(5)
+
+
+@pytest.fixture
+def lender(monkeypatch):
+    monkeypatch.setattr(workers, "_PATIENCE", 0)
+    pool = WorkerPool(1, "lender", lent=2)
+    yield pool
+    pool.shutdown(timeout=5)
+
+
+def waiter(wait, then=lambda: None):
+    """Return (an event that is set inside, a job that waits for ``wait`` as portals wait)."""
+    inside = threading.Event()
+
+    def job():
+        def acquire(block, timeout):
+            inside.set()
+            return wait.wait(5 if timeout < 0 else timeout)
+
+        workers.wait(acquire)
+        return then()
+
+    return inside, job
+
+
+def test_a_thread_that_waits_gives_its_place_to_another_job(lender):
+    done = threading.Event()
+    inside, job = waiter(done)
+    waiting = lender.submit(job)
+    assert inside.wait(5)
+    lender.submit(done.set).result(5)
+    waiting.result(5)
+    stats = lender.stats()
+    assert (stats.threads, stats.waiting) == (2, 0)
+
+
+def test_a_job_that_waits_for_its_thread_runs_when_another_lends_its_place(lender):
+    done, go_on = threading.Event(), threading.Event()
+    inside, job = waiter(done)
+    waiting = lender.submit(lambda: (go_on.wait(5), job()))
+    setter = lender.submit(done.set)
+    until(lambda: lender.queued == 1)
+    go_on.set()
+    setter.result(5)
+    waiting.result(5)
+    assert inside.is_set()
+
+
+def test_no_more_than_the_size_run_at_once_and_who_comes_back_goes_first(lender):
+    order = []
+    done, started, release = threading.Event(), threading.Event(), threading.Event()
+    inside, job = waiter(done, lambda: order.append("back"))
+    back = lender.submit(job)
+    assert inside.wait(5)
+    running = lender.submit(lambda: (started.set(), release.wait(5), order.append("running")))
+    assert started.wait(5)
+    later = lender.submit(lambda: order.append("later"))
+    done.set()
+    until(lambda: lender._returning)
+    release.set()
+    for future in (back, running, later):
+        future.result(5)
+    assert order == ["running", "back", "later"]
+
+
+def until(condition):
+    # Nobody tells that a thread waits for its turn, hence the polling.
+    for _ in range(500):
+        if condition():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("it never came about")
+
+
+def test_threads_that_wait_are_bounded_too(lender):
+    done = threading.Event()
+    jobs = [waiter(done) for _ in range(4)]
+    futures = [lender.submit(job) for _, job in jobs]
+    for inside, _ in jobs[:3]:
+        assert inside.wait(5)
+    until(lambda: lender.stats().waiting == 3)
+    stats = lender.stats()
+    assert (stats.threads, stats.queued) == (3, 1)
+    done.set()
+    for future in futures:
+        future.result(5)
+
+
+def test_threads_beyond_the_size_end_when_they_have_nothing_to_do(lender, monkeypatch):
+    monkeypatch.setattr(workers, "_LINGER", 0.01)
+    done = threading.Event()
+    jobs = [waiter(done) for _ in range(3)]
+    futures = [lender.submit(job) for _, job in jobs]
+    for inside, _ in jobs:
+        assert inside.wait(5)
+    done.set()
+    for future in futures:
+        future.result(5)
+    until(lambda: lender.stats().threads == 1)
+    assert lender.submit(lambda: "done").result(5) == "done"
+
+
+def test_a_thread_that_lends_its_place_after_the_shutdown_leaves_none_behind(lender):
+    done, go_on = threading.Event(), threading.Event()
+    inside, job = waiter(done)
+    first = lender.submit(lambda: (go_on.wait(5), job()))
+    second = lender.submit(done.set)
+    lender.shutdown(wait=False)
+    go_on.set()
+    first.result(5)
+    second.result(5)
+    assert inside.is_set()
+    lender.shutdown(timeout=5)
+    assert not [each for each in threading.enumerate() if each.name.startswith("lender")]
+
+
+def test_a_thread_outside_a_pool_just_waits():
+    done = threading.Event()
+    done.set()
+    inside, job = waiter(done)
+    job()
+    assert inside.is_set()
+
+
+def test_a_wait_that_is_soon_over_keeps_its_place_but_not_many_of_them(lender, monkeypatch):
+    monkeypatch.setattr(workers, "_PATIENCE", 1)
+    lent = []
+    monkeypatch.setattr(lender, "_lend", lambda: lent.append(True))
+    monkeypatch.setattr(lender, "_take_back", lambda: None)
+    clock = iter(range(100))
+    ticking = types.SimpleNamespace(monotonic=lambda: next(clock) * 0.3)
+    monkeypatch.setattr(workers, "time", ticking)
+
+    def job():
+        for _ in range(6):
+            workers.wait(lambda block, timeout: True)
+
+    lender.submit(job).result(5)
+    assert len(lent) == 2
+
+
+def test_jobs_that_wait_in_an_executor_of_the_users_are_counted():
+    release, started = threading.Event(), threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        jobs = ExecutorWorkers(executor)
+        jobs.run(lambda: (started.set(), release.wait(5)))
+        assert started.wait(5)
+        jobs.run(lambda: None)
+        assert jobs.queued == 1
+        release.set()
+    assert jobs.queued == 0
