@@ -2,46 +2,54 @@
 
 ::
 
-    RoloError
-    ├── DownstreamError                    the client's side
-    │   ├── BadRequest                     400  malformed head or framing
-    │   ├── RequestTimeout                 408  the request did not come in time
-    │   ├── ContentTooLarge                413  body over the limit
-    │   ├── TargetTooLong                  414  request target over the limit
-    │   ├── HeadTooLarge                   431  head or field count over the limit
-    │   ├── UnusableMethod                 501  CONNECT, and a name that rolo keeps for itself
-    │   ├── UnknownTransferCoding          501  Transfer-Encoding we do not speak
-    │   ├── HttpVersionNotSupported        505  neither HTTP/1.0 nor HTTP/1.1
-    │   ├── SendTimeout                    408  the client took nothing of its answer
-    │   └── ClientDisconnected             499  the client left; nobody reads the answer
-    ├── UpstreamError                           the side we forward to
-    │   ├── ConnectError                   502  refused, unreachable
-    │   │   ├── NameResolutionError        502  the host name has no address
-    │   │   ├── TlsError                   502  certificate or handshake
-    │   │   └── ConnectTimeout             504  no connection in time
-    │   ├── SendError                      502  the connection broke while we were sending
-    │   ├── ResponseHeadTimeout            504  no answer in time
-    │   ├── UpstreamClosed                 502  closed before a complete head
-    │   ├── BadResponse                    502  malformed head or ambiguous framing
-    │   ├── BodyInterrupted                502  closed before the end of the body
-    │   ├── IdleTimeout                    504  nothing moved for too long
-    │   └── ExchangeTimeout                504  the whole exchange took too long
-    ├── BodyFault                               a body that cannot be rewritten: 502, in a request
-    │   ├── BodyTooLarge                   413  longer than is taken whole
-    │   ├── UndecodableBody                400  not in the coding it claims, or cut short
-    │   │   └── ExpandsTooFar              413  small on the wire, huge when decoded
-    │   ├── UnknownCoding                  415  a coding that cannot be undone, or too many
-    │   ├── UnknownCharset                 415  text that cannot be read
-    │   ├── NotJson                        400  no JSON document
-    │   └── PartOfBody                          a part (206), where only the whole can be changed
-    ├── HookError                          500  a hook raised something
-    ├── TooManyExchanges                   503  a limit of ours is reached
-    ├── UnsendableAnswer                   500  a handler's answer that no head can hold
-    └── NoPortalError                      500  a blocking call where nothing may block
+    RoloError                              500
+    ├── DownstreamError                    400    the client's side
+    │   ├── BadRequest                     400    malformed head or framing
+    │   ├── RequestTimeout                 408    the request did not come in time
+    │   ├── ContentTooLarge                413    body over the limit
+    │   ├── TargetTooLong                  414    request target over the limit
+    │   ├── UpgradeRequired                426    a websocket handshake of another version
+    │   ├── HeadTooLarge                   431    head or field count over the limit
+    │   ├── UnusableMethod                 501    CONNECT, and a name that rolo keeps for itself
+    │   ├── UnknownTransferCoding          501    Transfer-Encoding we do not speak
+    │   ├── HttpVersionNotSupported        505    neither HTTP/1.0 nor HTTP/1.1
+    │   ├── SendTimeout                    408    the client took nothing of its answer
+    │   └── ClientDisconnected             499    the client left; nobody reads the answer
+    ├── UpstreamError                      502    the side we forward to
+    │   ├── ConnectError                   502 +  refused, unreachable
+    │   │   ├── NameResolutionError        502 +  the host name has no address
+    │   │   ├── TlsError                   502 +  certificate or handshake
+    │   │   └── ConnectTimeout             504 +  no connection in time
+    │   ├── SendError                      502 ?  the connection broke while we were sending
+    │   ├── ResponseHeadTimeout            504 ?  no answer in time
+    │   ├── UpstreamClosed                 502 ?  closed before a complete head
+    │   ├── BadResponse                    502    malformed head or ambiguous framing
+    │   ├── BodyInterrupted                502    closed before the end of the body
+    │   ├── IdleTimeout                    504 ?  nothing moved for too long
+    │   └── ExchangeTimeout                504 ?  the whole exchange took too long
+    ├── BodyFault                          502    a body that cannot be rewritten; in a request
+    │   ├── BodyTooLarge                   502    (413) longer than is taken whole
+    │   ├── UndecodableBody                502    (400) not in the coding it claims, or cut short
+    │   │   └── ExpandsTooFar              502    (413) small on the wire, huge when decoded
+    │   ├── UnknownCoding                  502    (415) cannot be undone, or too many
+    │   ├── UnknownCharset                 502    (415) text that cannot be read
+    │   ├── NotJson                        502    (400) no JSON document
+    │   └── PartOfBody                     502    a part (206), where only the whole can be changed
+    ├── HookError                          500    a hook raised something
+    ├── TooManyExchanges                   503    a limit of ours is reached
+    ├── UnsendableAnswer                   500    a handler's answer that no head can hold
+    ├── ReplayLimitExceeded                500    a body was read that is too long to be kept
+    └── NoPortalError                      500    a blocking call where nothing may block
 
 ``status`` is the HTTP status the client gets as long as no head was sent; after
 that an error can only abort the answer.  ``proxy_status`` is the error type of
 RFC 9209 section 2.3, or ``None`` where that list has none.
+
+``retry_safe`` says that the request may be sent again, to the same upstream or another,
+and nothing can come of it twice: not one byte of an answer has come, nothing of a streamed
+body is gone, and the method is idempotent (RFC 9110 section 9.2.2) or nothing of the request
+went out. Errors marked ``+`` are always safe, those marked ``?`` where the transport says so,
+all others never.
 """
 
 from __future__ import annotations
@@ -60,6 +68,7 @@ class RoloError(Exception):
     phase: str = ""
     status: int = 500
     proxy_status: str | None = "proxy_internal_error"
+    retry_safe: bool = False
 
     def __init__(self, message: str = "", *, target: str | None = None) -> None:
         super().__init__(message)
@@ -134,6 +143,7 @@ class UpstreamError(RoloError):
 class ConnectError(UpstreamError):
     phase = "connect"
     proxy_status = "connection_refused"
+    retry_safe = True
 
 
 class NameResolutionError(ConnectError):

@@ -32,6 +32,7 @@ from rolo.errors import (
     RequestTimeout,
     RoloError,
     TooManyExchanges,
+    UnusableMethod,
     describe,
 )
 from rolo.native.http import NativeExchange, answer_head
@@ -534,7 +535,7 @@ class Connection(asyncio.BufferedProtocol):
         else:
             form = split_target(target, parsed.method)
             if form.form == "authority":
-                raise _NoTunnel("CONNECT makes no tunnel here")
+                raise UnusableMethod("CONNECT makes no tunnel here")
             raw_path, query = form.path, form.query or b""
         plain = raw_path if b"%" not in raw_path else urllib.parse.unquote_to_bytes(raw_path)
         return RequestHead(
@@ -614,8 +615,3 @@ def _head_timeout() -> RequestTimeout:
     error = RequestTimeout("no complete request head in time")
     error.phase = "request head"
     return error
-
-
-class _NoTunnel(DownstreamError):
-    phase = "request head"
-    status = 501

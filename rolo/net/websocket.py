@@ -9,7 +9,7 @@ import asyncio
 import collections
 import typing as t
 
-from rolo.errors import ClientDisconnected
+from rolo.errors import ClientDisconnected, UpstreamClosed
 from rolo.net.ledger import Ledger
 from rolo.websocket.errors import WebSocketDisconnectedError, WebSocketProtocolError
 from rolo.wire.close_codes import GOING_AWAY, LOST, TRY_AGAIN_LATER
@@ -43,7 +43,7 @@ class Channel(t.Protocol):
     async def drained(self) -> None:
         """Wait until it has caught up.
 
-        :raises ClientDisconnected: the connection is lost
+        :raises ClientDisconnected, UpstreamClosed: the connection is lost, whosever it is
         """
 
     @property
@@ -194,7 +194,7 @@ class WebSocketPeer:
         if self._channel.writing_paused:
             try:
                 await self._channel.drained()
-            except ClientDisconnected:
+            except (ClientDisconnected, UpstreamClosed):
                 raise WebSocketDisconnectedError(LOST, "") from None
 
     def send_nowait(self, message: str | bytes) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import typing as t
 
+from rolo.errors import SendError
 from rolo.net.unacknowledged import unacknowledged
 from rolo.upstream.tls import rest_of
 
@@ -127,13 +128,18 @@ class Connection(asyncio.BufferedProtocol):
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     async def drain(self) -> None:
-        """Wait until the origin has caught up. Waits for ever if the connection is lost."""
-        if self.write_paused:
+        """Wait until the origin has caught up.
+
+        :raises SendError: it never will, the connection is lost
+        """
+        if self.write_paused and self._transport is not None:
             self._drain_waiter = self._loop.create_future()
             try:
                 await self._drain_waiter
             finally:
                 self._drain_waiter = None
+        if self._transport is None:
+            raise SendError("the connection is lost")
 
     def touch(self) -> None:
         """Let the idle time count from now."""
@@ -206,8 +212,7 @@ class Connection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         self.write_paused = False
         self.moved = self.drained_at = self._now()
-        if self._drain_waiter is not None and not self._drain_waiter.done():
-            self._drain_waiter.set_result(None)
+        self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
@@ -218,22 +223,25 @@ class Connection(asyncio.BufferedProtocol):
             self._salvage()
         self._finish(exc)
         self._transport = None
+        self._wake()
         if self.owner is not None:
             self.owner.forget(self)
+
+    def _wake(self) -> None:
+        if self._drain_waiter is not None and not self._drain_waiter.done():
+            self._drain_waiter.set_result(None)
 
     def _finish(self, cause: Exception | None) -> None:
         """Tell the receiver, after all that came, that no more will."""
         if self.receiver is None or self._transport is None:
             return
-        pieces, ended = rest_of(self._transport)
+        pieces, cause = rest_of(self._transport, cause)
         for piece in pieces:
             # Which may be the end of what the receiver was waiting for.
             if self.receiver is not None:
                 self.receiver.received(piece)
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
-            if not ended and cause is None:
-                cause = ConnectionResetError("TLS connection cut without close_notify")
             receiver.ended(cause)
 
     def _salvage(self) -> None:

@@ -36,8 +36,6 @@ from rolo.wire.http1 import (
     parse_response_head,
 )
 
-# RFC 9110 section 9.2.2
-_IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 # RFC 9110 section 10.1.1: an origin that does not know Expect must not be waited for.
 _CONTINUE_PATIENCE = 1.0
 # A body held in memory goes out in one write up to this, else in slices under flow control.
@@ -54,10 +52,6 @@ class ExchangeSettings:
     head_limits: HeadLimits
     room: int
     """Bytes of a body that may wait for their reader while the next read is still on."""
-
-
-def is_idempotent(method: str) -> bool:
-    return method in _IDEMPOTENT
 
 
 class _UploadSink:
@@ -147,19 +141,10 @@ class Exchange:
             self._give_up()
             raise
 
-    def may_retry(self) -> bool:
-        """The failed exchange can be repeated elsewhere: nobody can have noticed it.
-
-        A connection that was idle may have been closed by the origin before our request
-        got there. Only then, and only if doing it twice is the same as doing it once
-        (RFC 9110 section 9.2.2), and only if the body is still ours to send.
-        """
-        return (
-            self._connection.exchanges > 1
-            and not self._answered
-            and not self._pulled
-            and is_idempotent(self._request.method)
-        )
+    @property
+    def _retry_safe(self) -> bool:
+        """See :mod:`rolo.errors`."""
+        return not self._answered and not self._pulled and self._request.idempotent
 
     # --- sending
 
@@ -355,8 +340,9 @@ class Exchange:
     # --- the end
 
     def _fail(self, error: BaseException) -> None:
-        if isinstance(error, UpstreamError) and error.target is None:
-            error.target = str(self._request.origin)
+        if isinstance(error, UpstreamError):
+            error.target = error.target or str(self._request.origin)
+            error.retry_safe = self._retry_safe
         if self._error is None:
             self._error = error
         if self.body is not None:

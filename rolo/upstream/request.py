@@ -22,6 +22,10 @@ class AsyncBody(t.Protocol):
         """Return the next piece, ``b""`` at the end; raise if it broke."""
 
 
+# RFC 9110 section 9.2.2
+_IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
+
+
 @dataclasses.dataclass(slots=True)
 class UpstreamRequest:
     """A request as it goes on the wire to ``origin``.
@@ -43,6 +47,11 @@ class UpstreamRequest:
     it, or when it does not answer within a second (RFC 9110 section 10.1.1)."""
     request_trailers: t.Callable[[], RawHeaders] | None = None
     """Asked after the end of a chunked body for the trailers to send."""
+
+    @property
+    def idempotent(self) -> bool:
+        """To do it twice is the same as to do it once."""
+        return self.method in _IDEMPOTENT
 
     def framed_headers(self) -> RawHeaders:
         """Return a new list: the fields, and behind them the one that frames the body."""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import typing as t
 
 from rolo.errors import TlsError
 from rolo.upstream.settings import Tls
+
+if t.TYPE_CHECKING:
+    from rolo.wire.target import Origin
 
 _PIECE = 64 * 1024
 
@@ -30,24 +34,32 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
     return context
 
 
-def rest_of(transport: asyncio.BaseTransport) -> tuple[list[bytes], bool]:
-    """Return what a TLS connection still holds that nobody was given, and whether the
-    origin has ended it (close_notify) or somebody has cut it (RFC 9112 section 9.8).
+def server_name(tls: Tls, origin: Origin) -> str:
+    """Return the name to ask for and to verify."""
+    return tls.server_hostname or origin.host or "localhost"
 
-    For when the connection is over; of a plain one this says that it was ended. Event
-    loops hide the difference: asyncio calls ``eof_received`` for both, uvloop
-    ``connection_lost(None)`` for a cut. Both forget what they had not decrypted yet if the
+
+def rest_of(
+    transport: asyncio.BaseTransport, cause: Exception | None
+) -> tuple[list[bytes], Exception | None]:
+    """Return what a connection that is over still holds for nobody was given it, and why
+    it is over: ``cause``, ``None`` if the origin has ended it.
+
+    Over TLS one that is cut, not ended by close_notify, is broken (RFC 9112 section 9.8).
+    Event loops hide the difference: asyncio calls ``eof_received`` for both, uvloop
+    ``connection_lost(None)`` for a cut. Both forget what they have not decrypted yet if the
     protocol had paused reading. OpenSSL knows better.
     """
     tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
     pieces: list[bytes] = []
     if tls is None:
-        return pieces, True
+        return pieces, cause
     try:
         while piece := tls.read(_PIECE):
             pieces.append(piece)
     except ssl.SSLZeroReturnError:  # so it is told after a close_notify of ours
-        return pieces, True
+        pass
     except OSError:
-        return pieces, False
-    return pieces, True
+        cut = ConnectionResetError("TLS connection cut without close_notify")
+        return pieces, cause or cut
+    return pieces, cause

@@ -15,7 +15,7 @@ from rolo.errors import BadRequest, ConnectTimeout, ExchangeTimeout, SendError, 
 from rolo.net.read_buffer import read_buffer
 from rolo.upstream.connection import READ_SIZE, Connection
 from rolo.upstream.dial import Dialer
-from rolo.upstream.exchange import Exchange, ExchangeSettings, is_idempotent
+from rolo.upstream.exchange import Exchange, ExchangeSettings
 from rolo.upstream.pool import OriginStats, Pool
 from rolo.upstream.request import OnInterim, UpstreamRequest
 from rolo.upstream.response_body import UpstreamBody
@@ -123,7 +123,7 @@ class LoopTransport:
         head = _encode(request)
         end = None if self._total is None else loop.time() + self._total
         connection = pool.take(request.origin)
-        if connection is not None and not is_idempotent(request.method):
+        if connection is not None and not request.idempotent:
             connection = await _alive(pool, connection, request.origin)
         retried: str | None = None
         while True:
@@ -134,8 +134,10 @@ class LoopTransport:
             exchange = Exchange(loop, connection, request, self._settings, end)
             try:
                 answer = await exchange.answer(head, on_interim)
-            except (UpstreamClosed, SendError):
-                if retried is not None or not exchange.may_retry():
+            except (UpstreamClosed, SendError) as error:
+                # The origin may have closed a connection that was idle before our request
+                # got there. Any other failure is not ours to repeat.
+                if retried is not None or connection.exchanges == 1 or not error.retry_safe:
                     raise
                 retried, connection = _RETRY_REASON, None
                 continue
@@ -188,7 +190,9 @@ class LoopTransport:
         except TimeoutError as exc:
             if deadline == end:
                 message = f"not over within {self._total:g} s: still connecting"
-                raise ExchangeTimeout(message, target=str(origin)) from exc
+                late = ExchangeTimeout(message, target=str(origin))
+                late.retry_safe = True
+                raise late from exc
             raise ConnectTimeout(f"no connection within {limit:g} s", target=str(origin)) from exc
 
     async def _dial(self, origin: Origin) -> Connection:

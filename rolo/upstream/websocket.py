@@ -133,6 +133,7 @@ async def open_websocket(
         connection.abort()
         if isinstance(exc, UpstreamError):
             exc.target = str(handshake.origin)
+            exc.retry_safe = not connection.heard  # a handshake is a GET
         raise
     fields = [f for f in response_headers(parsed.headers) if f[0].lower() not in _HANDSHAKE_FIELDS]
     return UpstreamWebSocket(end, subprotocol, fields)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import typing as t
 
-from rolo.errors import BadResponse, ClientDisconnected, UpstreamClosed
+from rolo.errors import BadResponse, BodyInterrupted, UpstreamClosed
 from rolo.net.gather import write_pieces
 from rolo.net.ledger import Ledger
 from rolo.net.read_buffer import read_buffer
 from rolo.net.websocket import WebSocketPeer
 from rolo.upstream.settings import WebSocketSettings
+from rolo.upstream.tls import rest_of
 from rolo.wire.close_codes import GOING_AWAY
 from rolo.wire.http1 import find_head_end
 from rolo.wire.permessage_deflate import Deflate
 
 _LINGER = 5.0
+_NO_ANSWER = "the origin closed before it answered the handshake"
 READ_SIZE = 256 * 1024
 """Bytes read at once, at most: a message of 64 KiB, headers and all, should come at once."""
 
@@ -33,6 +35,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     """The socket below: read by hand during the handshake, by a websocket's end after it."""
 
     __slots__ = (
+        "_broken",
         "_buffer",
         "_drained",
         "_early",
@@ -46,6 +49,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         "_transport",
         "_view",
         "_waiter",
+        "heard",
         "writing_paused",
     )
 
@@ -57,6 +61,9 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._early = b""
         self._ended = False
+        self._broken: Exception | None = None
+        self.heard = False
+        """A byte of an answer to the handshake has come."""
         self._waiter: asyncio.Future[None] | None = None
         self._drained: list[asyncio.Future[None]] = []
         self._end: WebSocketPeer | None = None
@@ -67,7 +74,10 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     # --- the handshake --------------------------------------------------------------------
 
     async def read(self) -> bytes:
-        """Return what has come, ``b""`` at the end of the connection."""
+        """Return what has come, ``b""`` at the end of the connection.
+
+        :raises BodyInterrupted: it broke, after what came
+        """
         while not self._early and not self._ended:
             self.resume_reading()
             self._waiter = self._loop.create_future()
@@ -76,6 +86,8 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             finally:
                 self._waiter = None
         early, self._early = self._early, b""
+        if not early and self._broken is not None:
+            raise BodyInterrupted("the connection broke") from self._broken
         return early
 
     async def read_head(self, limit: int) -> bytes:
@@ -89,9 +101,12 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             seen = len(head)
             if seen > limit:
                 raise BadResponse(f"response head over {limit} bytes")
-            data = await self.read()
+            try:
+                data = await self.read()
+            except BodyInterrupted as exc:
+                raise UpstreamClosed(_NO_ANSWER) from exc.__cause__
             if not data:
-                raise UpstreamClosed("the origin closed before it answered the handshake")
+                raise UpstreamClosed(_NO_ANSWER)
             head += data
         self._early = bytes(head[end:])
         return bytes(head[:end])
@@ -134,21 +149,24 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
-        data = self._view[:nbytes]
+        self._take(self._view[:nbytes])
+
+    def _take(self, data: bytes | memoryview) -> None:
         if self._end is not None:
             self._end.feed(data)
             return
+        self.heard = True
         self._early += data
         if len(self._early) > self._high:
             self.pause_reading()
         self._wake()
 
     def eof_received(self) -> bool:
-        self._lose()
+        self._lose(None)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lose()
+        self._lose(exc)
         self._live.discard(self)
         self._transport = None
         self._set_timer(None)
@@ -168,7 +186,12 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if self._end is not None:
             self._end.resumed()
 
-    def _lose(self) -> None:
+    def _lose(self, cause: Exception | None) -> None:
+        if not self._ended and self._transport is not None:
+            pieces, cause = rest_of(self._transport, cause)
+            for piece in pieces:
+                self._take(piece)
+            self._broken = cause
         self._ended = True
         if self._end is not None:
             self._end.lost()
@@ -200,7 +223,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
                     self._drained.remove(waiter)
                 raise
         if self._transport is None:
-            raise ClientDisconnected("the origin left")
+            raise UpstreamClosed("the origin left")
 
     @property
     def unsent(self) -> int:

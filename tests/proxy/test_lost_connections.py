@@ -1,0 +1,103 @@
+"""Connections to origins that are lost, seen from above the socket."""
+
+import asyncio
+
+import pytest
+
+from rolo.errors import BodyInterrupted, SendError, UpstreamClosed
+from rolo.upstream.connection import Connection
+from rolo.upstream.settings import WebSocketSettings
+from rolo.upstream.websocket_connection import Place, UpstreamConnection
+from rolo.websocket import WebSocketDisconnectedError
+from tests.origins import run
+
+
+class Transport(asyncio.Transport):
+    """Takes what is written, and goes nowhere."""
+
+    def write(self, data):
+        pass
+
+    def set_write_buffer_limits(self, high=None, low=None):
+        pass
+
+    def get_write_buffer_size(self):
+        return 0
+
+    def is_closing(self):
+        return False
+
+    def abort(self):
+        pass
+
+
+def connection():
+    made = Connection(asyncio.get_running_loop(), memoryview(bytearray(64)), None)
+    made.connection_made(Transport())
+    return made
+
+
+def websocket_connection():
+    made = UpstreamConnection(asyncio.get_running_loop(), 65536, Place())
+    made.connection_made(Transport())
+    return made
+
+
+def lose(connection):
+    connection.connection_lost(ConnectionResetError())
+
+
+def test_who_waits_for_the_origin_to_catch_up_hears_that_it_is_gone():
+    async def test():
+        slow = connection()
+        slow.pause_writing()
+        waiting = asyncio.create_task(slow.drain())
+        await asyncio.sleep(0)
+        lose(slow)
+        with pytest.raises(SendError):
+            await waiting
+        with pytest.raises(SendError):
+            await slow.drain()
+
+    run(test)
+
+
+def test_a_lost_websocket_is_the_origins_fault():
+    async def test():
+        slow = websocket_connection()
+        slow.pause_writing()
+        waiting = asyncio.create_task(slow.drained())
+        await asyncio.sleep(0)
+        lose(slow)
+        with pytest.raises(UpstreamClosed):
+            await waiting
+
+    run(test)
+
+
+def test_a_message_to_a_lost_websocket_is_not_sent():
+    async def test():
+        slow = websocket_connection()
+        end = slow.open(WebSocketSettings(), None)
+        slow.pause_writing()
+        waiting = asyncio.create_task(end.send("hello"))
+        await asyncio.sleep(0)
+        lose(slow)
+        with pytest.raises(WebSocketDisconnectedError):
+            await waiting
+
+    run(test)
+
+
+def test_a_refusal_that_breaks_off_is_not_over():
+    async def test():
+        refusing = websocket_connection()
+        view = refusing.get_buffer(-1)
+        view[:4] = b"half"
+        refusing.buffer_updated(4)
+        lose(refusing)
+        assert await refusing.read() == b"half"
+        with pytest.raises(BodyInterrupted):
+            await refusing.read()
+
+    run(test)
