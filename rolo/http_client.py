@@ -56,7 +56,8 @@ class SimpleRequestsClient(HttpClient):
     :param session: stays the caller's to configure, and is closed with the client. The
         default one keeps no cookies and takes no settings from the environment.
     :param follow_redirects: follow redirects, as browsers do
-    :raises ModuleNotFoundError: ``requests`` is not installed
+    :raises ModuleNotFoundError: ``requests`` is not installed, or urllib3 below it is older
+        than 2.2 and could not stream
     """
 
     session: requests.Session
@@ -105,6 +106,13 @@ def _requests() -> t.Any:
         raise ModuleNotFoundError(
             "SimpleRequestsClient needs requests: pip install requests", name="requests"
         ) from error
+    import urllib3
+
+    if not hasattr(urllib3.HTTPResponse, "read1"):
+        raise ModuleNotFoundError(
+            "SimpleRequestsClient needs urllib3 2.2 or newer: pip install -U urllib3",
+            name="urllib3",
+        )
     return requests
 
 

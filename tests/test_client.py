@@ -147,6 +147,12 @@ def test_session_of_the_caller_is_used(origin):
     assert ("X-Mine", "yes") in origin.requests[0][1]
 
 
+def test_a_urllib3_that_cannot_stream_is_refused(monkeypatch):
+    monkeypatch.setattr("urllib3.HTTPResponse", object)
+    with pytest.raises(ModuleNotFoundError, match=r"urllib3 2\.2"):
+        SimpleRequestsClient()
+
+
 def test_without_requests_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "requests", None)
     with pytest.raises(ModuleNotFoundError, match="pip install requests"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import typing as t
 import weakref
 
 from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
@@ -12,15 +10,13 @@ from rolo.portal.portal import LoopScope, Portal, current_portal
 from rolo.proxy.outgoing import direct_request
 from rolo.request import Request
 from rolo.response import Response
+from rolo.upstream.blocking_transport import SyncTransport
 from rolo.upstream.forwarded_body import ForwardedBody
 from rolo.upstream.request import OnInterim, UpstreamRequest
 from rolo.upstream.settings import PoolLimits, Timeouts, Tls
 from rolo.upstream.transport import LoopTransport
 from rolo.websocket.request import WebSocketRequest
 from rolo.wire.hop_by_hop import response_headers
-
-if t.TYPE_CHECKING:
-    from rolo.upstream.blocking_transport import SyncTransport
 
 
 def portal_of(request: Request | WebSocketRequest) -> Portal | None:
@@ -55,8 +51,7 @@ class ForwardingClient(HttpClient):
         self.limits = limits or PoolLimits()
         self.tls = tls or Tls()
         self._loop_scopes: weakref.WeakSet[LoopScope] = weakref.WeakSet()
-        self._blocking: SyncTransport | None = None
-        self._lock = threading.Lock()
+        self._blocking = SyncTransport(timeouts=self.timeouts, limits=self.limits, tls=self.tls)
 
     def send(
         self,
@@ -73,7 +68,7 @@ class ForwardingClient(HttpClient):
         :raises ClientDisconnected: the client left while we waited
         """
         if portal is None:
-            response = self._blocking_transport().send(request)
+            response = self._blocking.send(request)
             return UpstreamAnswer(
                 response.status, response.reason, response_headers(response.headers), response.body
             )
@@ -89,10 +84,7 @@ class ForwardingClient(HttpClient):
 
     def close(self) -> None:
         """Close all connections."""
-        with self._lock:
-            blocking, self._blocking = self._blocking, None
-        if blocking is not None:
-            blocking.close()
+        self._blocking.close()
         for loop_scope in list(self._loop_scopes):
             loop_scope.release(self)
 
@@ -111,14 +103,3 @@ class ForwardingClient(HttpClient):
     def _new_transport(self, loop_scope: LoopScope) -> LoopTransport:
         self._loop_scopes.add(loop_scope)
         return LoopTransport(timeouts=self.timeouts, limits=self.limits, tls=self.tls)
-
-    def _blocking_transport(self) -> SyncTransport:
-        with self._lock:
-            if self._blocking is None:
-                # Behind a bridge nobody needs it, and urllib3 takes its time to import.
-                from rolo.upstream.blocking_transport import SyncTransport
-
-                self._blocking = SyncTransport(
-                    timeouts=self.timeouts, limits=self.limits, tls=self.tls
-                )
-            return self._blocking

@@ -3,8 +3,6 @@ scripts and tests."""
 
 from __future__ import annotations
 
-import socket
-import ssl
 import time
 import typing as t
 import urllib.parse
@@ -12,10 +10,10 @@ import urllib.parse
 from werkzeug.datastructures import Headers
 
 from rolo.bridge.websocket import PortalWebSocketAdapter
-from rolo.errors import BadResponse, ConnectError, ConnectTimeout, UpstreamClosed
+from rolo.errors import BadResponse, ResponseHeadTimeout, UpstreamClosed
 from rolo.portal.portal import Portal, current_portal
+from rolo.upstream.blocking_dial import BlockingDialer
 from rolo.upstream.settings import DEFAULT_WEBSOCKET_SETTINGS, Timeouts, Tls, WebSocketSettings
-from rolo.upstream.tls import tls_context
 from rolo.upstream.websocket import Handshake, HandshakeRefused, without_handshake_fields
 from rolo.upstream.websocket_client import WebSocketClient
 from rolo.websocket.adapter import BytesMessage, Message, TextMessage, WebSocketAdapter
@@ -24,7 +22,7 @@ from rolo.websocket.request import WebSocket, WebSocketRequest
 from rolo.wire.close_codes import LOST, NO_CODE
 from rolo.wire.fields import RawHeaders
 from rolo.wire.hop_by_hop import response_headers
-from rolo.wire.target import Origin, parse_upstream
+from rolo.wire.target import parse_upstream
 
 if t.TYPE_CHECKING:
     import websocket
@@ -121,7 +119,7 @@ def _connect_blocking(
     opened: t.Any = websocket.WebSocket(
         enable_multithread=True, skip_utf8_validation=False, fire_cont_frame=False
     )
-    sock = _dial(origin, timeouts, tls)
+    sock = BlockingDialer(tls).dial(origin, timeouts.connect)
     try:
         sock.settimeout(timeouts.response)
         opened.connect(
@@ -147,7 +145,10 @@ def _connect_blocking(
             # A redirect, which we do not follow.
             answer = opened.handshake_response
             raise HandshakeRefused(answer.status, b"", _fields(answer.headers), b"") from None
-        if isinstance(exc, websocket.WebSocketConnectionClosedException):
+        if isinstance(exc, websocket.WebSocketTimeoutException):
+            message = f"no answer to the handshake within {timeouts.response:g} s"
+            raise ResponseHeadTimeout(message, target=str(origin)) from exc
+        if isinstance(exc, websocket.WebSocketConnectionClosedException | OSError):
             message = "the server closed before it answered the handshake"
             raise UpstreamClosed(message, target=str(origin)) from exc
         raise BadResponse(f"no websocket: {exc}", target=str(origin)) from exc
@@ -156,25 +157,6 @@ def _connect_blocking(
 
 def _host(headers: RawHeaders) -> str:
     return next(value for name, value in headers if name.lower() == b"host").decode("latin-1")
-
-
-def _dial(origin: Origin, timeouts: Timeouts, tls: Tls) -> socket.socket:
-    try:
-        if origin.uds is not None:
-            sock = socket.socket(socket.AF_UNIX)
-            sock.settimeout(timeouts.connect)
-            sock.connect(origin.uds)
-        else:
-            sock = socket.create_connection((origin.host, origin.port), timeouts.connect)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if not origin.tls:
-            return sock
-        name = tls.server_hostname or origin.host
-        return tls_context(tls).wrap_socket(sock, server_hostname=name)
-    except TimeoutError as exc:
-        raise ConnectTimeout("no connection in time", target=str(origin)) from exc
-    except (OSError, ssl.SSLError) as exc:
-        raise ConnectError(f"cannot connect: {exc}", target=str(origin)) from exc
 
 
 def _refused(exc: websocket.WebSocketBadStatusException) -> HandshakeRefused:

@@ -1,7 +1,7 @@
 """One HTTP/1.1 exchange with an origin over one blocking socket.
 
 The rules (heads, framing) are those of ``rolo.wire.http1``; this file adds the waiting.
-The socket may be a TLS socket. Nothing here knows of pools or of urllib3.
+The socket may be a TLS socket. Nothing here knows of pools.
 """
 
 from __future__ import annotations
@@ -81,7 +81,6 @@ class Conversation:
         """Whether anything was taken from a pulled body."""
         self._sock = sock
         self._request = request
-        self._target = str(request.origin)
         self._timeouts = timeouts
         self._max_buffer = limits.max_buffer
         self._limits = HeadLimits(max_head=limits.max_head, max_fields=limits.max_fields)
@@ -95,6 +94,31 @@ class Conversation:
         self._interims = 0
         self._complete = False  # the request was sent to its end
         self._eof = False
+
+    def answer(self) -> ParsedResponse:
+        """Send the request and wait for the final head of its answer.
+
+        :raises: as :meth:`send_request` and :meth:`read_head`; an error of the origin says
+            which one, and whether a retry is safe
+        """
+        try:
+            self.send_request()
+            return self.read_head()
+        except UpstreamError as error:
+            self.complete(error)
+            raise
+
+    def complete(self, error: UpstreamError) -> None:
+        """Say in ``error`` what only the exchange knows."""
+        error.target = error.target or str(self._request.origin)
+        error.retry_safe = (
+            not self.received and not self.pulled and (self._request.idempotent or not self.sent)
+        )
+
+    @property
+    def length(self) -> int | None:
+        """Bytes that the final head declares for the body."""
+        return None if self._head is None else self._head.length
 
     # -- the request ---------------------------------------------------------------------
 
@@ -233,19 +257,19 @@ class Conversation:
             end = find_head_end(self._buffer)
             if end < 0:
                 if len(self._buffer) > self._limits.max_head:
-                    raise self._error(BadResponse, "the response head is too large")
+                    raise BadResponse("the response head is too large")
                 return
             block = bytes(self._buffer[:end])
             del self._buffer[:end]
             head = parse_response_head(block, self._request.method, self._limits)
             if head.status == 101:
-                raise self._error(BadResponse, "the origin switched protocols unasked")
+                raise BadResponse("the origin switched protocols unasked")
             if head.status >= 200:
                 self._head = head
                 return
             self._interims += 1
             if self._interims > MAX_INTERIMS:
-                raise self._error(BadResponse, "too many interim answers")
+                raise BadResponse("too many interim answers")
             self._continued = self._continued or head.status == 100
             if self._on_interim is not None:
                 self._on_interim(head.status, head.headers)
@@ -267,7 +291,7 @@ class Conversation:
         kind = SendError if self._send_error is not None else UpstreamClosed
         when = "before" if not self.received else "in the middle of"
         reason = f": {error}" if error is not None else ""
-        return self._error(kind, f"closed {when} the response head{reason}")
+        return kind(f"closed {when} the response head{reason}")
 
     def _listen(self) -> None:
         """Take what has arrived, without waiting for it."""
@@ -318,7 +342,7 @@ class Conversation:
                 IdleTimeout, "the response body stalled", self._timeouts.idle
             ) from error
         except OSError as error:
-            raise self._error(BodyInterrupted, f"the response body broke off: {error}") from error
+            raise BodyInterrupted(f"the response body broke off: {error}") from error
 
     def may_be_reused(self, decoder: BodyDecoder) -> bool:
         """Whether the next exchange may follow on this connection: both sides ended where
@@ -361,13 +385,8 @@ class Conversation:
 
     def _late(self, kind: type[UpstreamError], what: str, seconds: float | None) -> UpstreamError:
         if self._deadline is not None and time.monotonic() >= self._deadline:
-            return self._error(
-                ExchangeTimeout, f"{what}: the exchange took {self._timeouts.total} s"
-            )
-        return self._error(kind, f"{what} within {seconds} s")
-
-    def _error(self, kind: type[UpstreamError], message: str) -> UpstreamError:
-        return kind(message, target=self._target)
+            return ExchangeTimeout(f"{what}: the exchange took {self._timeouts.total} s")
+        return kind(f"{what} within {seconds} s")
 
 
 def _pull(body: t.Any) -> t.Iterator[bytes]:

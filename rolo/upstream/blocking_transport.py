@@ -1,48 +1,30 @@
 """The blocking HTTP/1.1 client of the proxy, for where there is no event loop (WSGI,
-scripts, tests), on urllib3.
+scripts, tests).
 
-urllib3 brings the pool, dialling and TLS. What goes over the connection is ours
-(``rolo.upstream.blocking_exchange``), since ``http.client`` takes 103 for the final answer, refuses
-more than 100 fields and drops whatever follows a malformed one. Compared with the loop transport: the reply is not read while a body
-is being sent (but for its head and ``max_buffer`` bytes of a 2xx), the connect timeout
-counts per address, and idle connections over their time are closed when the pool next
-meets them.
+Compared with the loop transport: the reply is not read while a body is being sent (but for
+its head and ``max_buffer`` bytes of a 2xx), the connect timeout counts per address, and idle
+connections over their time are closed when the pool next meets them.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
-import socket
-import ssl
-import threading
 import time
 import typing as t
 
-import urllib3
-from urllib3 import connection, connectionpool
-from urllib3 import exceptions as lib_errors
-
-from rolo.errors import (
-    ConnectError,
-    ConnectTimeout,
-    NameResolutionError,
-    SendError,
-    TlsError,
-    UpstreamClosed,
-    UpstreamError,
-)
+from rolo.errors import ConnectTimeout, ExchangeTimeout, SendError, UpstreamClosed, UpstreamError
+from rolo.upstream.blocking_dial import BlockingDialer
 from rolo.upstream.blocking_exchange import BodySourceError, Conversation, OnSyncInterim
+from rolo.upstream.blocking_pool import BlockingPool, Link
 from rolo.upstream.request import UpstreamRequest
 from rolo.upstream.settings import PoolLimits, Timeouts, Tls
 from rolo.wire.fields import RawHeaders
-from rolo.wire.http1 import ParsedResponse
 from rolo.wire.target import Origin
 
 LOG = logging.getLogger(__name__)
 
-_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-"""RFC 9110 section 9.2.2."""
+_MANY_POOLS = 256
 
 
 class SyncUpstreamBody:
@@ -58,12 +40,15 @@ class SyncUpstreamBody:
     bytes_read: int
     """Bytes handed out so far, without framing."""
 
-    def __init__(self, reply: _Reply, target: str) -> None:
-        self.length = reply.head.length
+    def __init__(self, conversation: Conversation, finish: t.Callable[[bool], None]) -> None:
+        """
+        :param finish: called once, with whether another exchange may follow
+        """
+        self._conversation = conversation
+        self._decoder = conversation.start_body()
+        self.length = conversation.length
         self.bytes_read = 0
-        self._reply = reply
-        self._target = target
-        self._decoder = reply.conversation.start_body()
+        self._finish = finish
         self._pieces: list[bytes] = []
         self._closed = False
         if self._decoder.done:
@@ -125,7 +110,7 @@ class SyncUpstreamBody:
         self._closed = True
         if not self._decoder.done:
             self._pieces.clear()
-        self._reply.finish(self._reply.conversation.may_be_reused(self._decoder))
+        self._finish(self._conversation.may_be_reused(self._decoder))
 
     def __enter__(self) -> SyncUpstreamBody:
         return self
@@ -141,13 +126,13 @@ class SyncUpstreamBody:
 
     def _pull(self) -> None:
         try:
-            data = self._reply.conversation.read_body()
+            data = self._conversation.read_body()
             if data:
                 self._pieces = [piece for piece in self._decoder.feed(data) if piece]
             else:
                 self._decoder.eof()
         except UpstreamError as error:
-            error.target = error.target or self._target
+            self._conversation.complete(error)
             self.close()
             raise
         if self._decoder.done or not data:
@@ -190,8 +175,10 @@ class SyncTransport:
         self.timeouts = timeouts or Timeouts()
         self.limits = limits or PoolLimits()
         self.tls = tls or Tls()
-        self._pools: dict[Origin, connectionpool.HTTPConnectionPool] = {}
-        self._lock = threading.Lock()
+        self._dialer = BlockingDialer(self.tls)
+        # Without a lock: each step on it is one of the dict's own, and a fork could leave a
+        # lock locked for ever.
+        self._pools: dict[Origin, BlockingPool] = {}
 
     def send(
         self, request: UpstreamRequest, on_interim: OnSyncInterim | None = None
@@ -201,30 +188,50 @@ class SyncTransport:
         ``request.body`` may be ``None``, bytes, an object with ``read1(n)`` or ``read(n)``,
         or an iterable of bytes. What its source raises is raised here, and the connection
         closed. A reused connection that proves dead before one byte of answer is replaced
-        by a fresh one, once, if the method is idempotent or nothing was sent, and if
-        nothing was pulled from the body.
+        by a fresh one, once, if the error says that a retry is safe.
 
         :param on_interim: told of each 1xx answer but 101
         :raises UpstreamError: see ``rolo.errors``
         """
-        exchange = _Exchange(request, on_interim, self.timeouts, self.limits)
-        try:
-            return self._attempt(exchange)
-        except (UpstreamClosed, SendError) as error:
-            if not exchange.may_be_retried():
-                raise
-            reason = f"stale connection: {error.message}"
-            LOG.debug("retrying %s %s: %s", request.method, request.origin, reason)
-        exchange.fresh = True
-        return self._attempt(exchange)._replace(retried=reason)
+        origin: Origin = request.origin
+        pool = self._pools.get(origin) or self._new_pool(origin)
+        total = self.timeouts.total
+        deadline = None if total is None else time.monotonic() + total
+        retried: str | None = None
+        while True:
+            link = self._connect(pool, str(origin), deadline, fresh=retried is not None)
+            reused = link.exchanges > 0
+            link.exchanges += 1
+            conversation = Conversation(
+                link.sock,
+                request,
+                timeouts=self.timeouts,
+                limits=self.limits,
+                deadline=deadline,
+                on_interim=on_interim,
+            )
+            try:
+                head = conversation.answer()
+            except BodySourceError as error:
+                pool.give(link, reusable=False)
+                raise error.__cause__ or error from None
+            except BaseException as error:
+                pool.give(link, reusable=False)
+                if retried is not None or not reused or not _says_retry(error):
+                    raise
+                retried = f"stale connection: {error}"
+                LOG.debug("retrying %s %s: %s", request.method, origin, retried)
+                continue
+            body = SyncUpstreamBody(conversation, functools.partial(pool.give, link))
+            return SyncUpstreamResponse(
+                head.status, head.reason, head.version, head.headers, body, reused, retried
+            )
 
     def close(self) -> None:
         """Close the idle connections; those in use are closed when their bodies are.
         Sending again afterwards opens new ones."""
-        with self._lock:
-            pools, self._pools = self._pools, {}
-        for pool in pools.values():
-            pool.close()
+        while self._pools:
+            self._pools.popitem()[1].close()
 
     def __enter__(self) -> SyncTransport:
         return self
@@ -232,241 +239,32 @@ class SyncTransport:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _attempt(self, exchange: _Exchange) -> SyncUpstreamResponse:
-        origin: Origin = exchange.request.origin
-        target = str(origin)
+    def _new_pool(self, origin: Origin) -> BlockingPool:
+        if len(self._pools) >= _MANY_POOLS:
+            for known, pool in list(self._pools.items()):
+                if pool.unused:
+                    self._pools.pop(known, None)
+        dial = self._dialer.dial
+        new = BlockingPool(lambda timeout: dial(origin, timeout), self.limits, str(origin))
+        return self._pools.setdefault(origin, new)
+
+    def _connect(
+        self, pool: BlockingPool, target: str, deadline: float | None, *, fresh: bool
+    ) -> Link:
+        timeout = self.timeouts.connect
+        if deadline is not None:
+            left = max(0.001, deadline - time.monotonic())
+            timeout = left if timeout is None else min(timeout, left)
         try:
-            reply = self._pool(origin).urlopen(**_proxy_call(exchange, self.timeouts))
-        except BodySourceError as error:
-            raise error.__cause__ or error from None
-        except UpstreamError as error:
-            error.target = error.target or target
-            raise
-        except (lib_errors.HTTPError, OSError) as error:
-            raise _translate(error, target) from error
-        reply = t.cast(_Reply, reply)
-        head = reply.head
-        body = SyncUpstreamBody(reply, target)
-        return SyncUpstreamResponse(
-            head.status, head.reason, head.version, head.headers, body, exchange.reused
-        )
-
-    def _pool(self, origin: Origin) -> connectionpool.HTTPConnectionPool:
-        with self._lock:
-            pool = self._pools.get(origin)
-            if pool is None:
-                pool = self._pools[origin] = self._new_pool(origin)
-        return pool
-
-    def _new_pool(self, origin: Origin) -> connectionpool.HTTPConnectionPool:
-        limits = self.limits
-        options: dict[str, t.Any] = {
-            "host": origin.host or "localhost",
-            "port": origin.port,
-            "maxsize": max(1, limits.max_connections or limits.max_idle),
-            "block": limits.max_connections is not None,
-            "retries": False,
-            "uds": origin.uds,
-            "max_idle_time": limits.idle_timeout,
-            "keep": limits.max_idle > 0,
-        }
-        if not origin.tls:
-            return _Pool(**options)
-        return _TlsPool(
-            **options,
-            ssl_context=_ssl_context(self.tls),
-            server_hostname=self.tls.server_hostname,
-        )
+            return pool.take(timeout, fresh=fresh)
+        except ConnectTimeout as error:
+            if deadline is None or time.monotonic() < deadline:
+                raise
+            message = f"not over within {self.timeouts.total:g} s: still connecting"
+            late = ExchangeTimeout(message, target=target)
+            late.retry_safe = True
+            raise late from error
 
 
-def _proxy_call(exchange: _Exchange, timeouts: Timeouts) -> dict[str, t.Any]:
-    """Everything that keeps urllib3 from deciding anything by itself.
-
-    The target and the fields travel in ``exchange``, past urllib3's own idea of them: it
-    would normalise the one and add Accept-Encoding, User-Agent and Host to the others.
-    """
-    return {
-        "method": exchange.request.method,
-        "url": "/",
-        "body": exchange,
-        "headers": {},
-        "redirect": False,
-        "retries": False,
-        "assert_same_host": False,
-        "preload_content": False,
-        "decode_content": False,
-        "release_conn": False,
-        "timeout": urllib3.Timeout(connect=timeouts.connect, read=timeouts.response),
-        "pool_timeout": timeouts.connect,
-    }
-
-
-def _translate(error: Exception, target: str) -> UpstreamError:
-    """Say in our words what went wrong before there was a connection to talk over."""
-    kinds: list[tuple[type[Exception], type[UpstreamError], str]] = [
-        (lib_errors.EmptyPoolError, ConnectTimeout, "all connections stayed in use"),
-        (lib_errors.NameResolutionError, NameResolutionError, "the host name has no address"),
-        # Refused is a kind of timeout to urllib3.
-        (lib_errors.NewConnectionError, ConnectError, "could not connect"),
-        (lib_errors.ConnectTimeoutError, ConnectTimeout, "no connection in time"),
-        (lib_errors.ReadTimeoutError, ConnectTimeout, "no TLS handshake in time"),
-        (lib_errors.SSLError, TlsError, "TLS failed"),
-        (ssl.SSLError, TlsError, "TLS failed"),
-    ]
-    for lib_kind, kind, what in kinds:
-        if isinstance(error, lib_kind):
-            return kind(f"{what}: {error}", target=target)
-    return ConnectError(f"could not connect: {error}", target=target)
-
-
-@functools.lru_cache(maxsize=16)
-def _ssl_context(tls: Tls) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=tls.ca_file)
-    context.set_alpn_protocols(["http/1.1"])
-    if tls.client_cert is not None:
-        context.load_cert_chain(tls.client_cert, tls.client_key)
-    if tls.insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-class _Exchange:
-    """What one call carries through urllib3, in place of a body."""
-
-    def __init__(
-        self,
-        request: UpstreamRequest,
-        on_interim: OnSyncInterim | None,
-        timeouts: Timeouts,
-        limits: PoolLimits,
-    ) -> None:
-        self.request = request
-        self.fresh = False
-        """Whether a pooled connection will not do."""
-        self.reused = False
-        self.conversation: Conversation | None = None
-        total = timeouts.total
-        self._deadline = None if total is None else time.monotonic() + total
-        self._options: dict[str, t.Any] = {
-            "timeouts": timeouts,
-            "limits": limits,
-            "deadline": self._deadline,
-            "on_interim": on_interim,
-        }
-
-    def start(self, sock: socket.socket, *, reused: bool) -> Conversation:
-        self.reused = reused
-        self.conversation = Conversation(sock, self.request, **self._options)
-        return self.conversation
-
-    def may_be_retried(self) -> bool:
-        """The retry rule: see :meth:`SyncTransport.send`."""
-        talk = self.conversation
-        if talk is None or not self.reused or self.fresh or talk.received or talk.pulled:
-            return False
-        return self.request.method in _IDEMPOTENT or not talk.sent
-
-
-class _Reply(urllib3.HTTPResponse):
-    """urllib3's handle on a checked-out connection, with our head in it."""
-
-    def __init__(self, link: _Link, conversation: Conversation, head: ParsedResponse) -> None:
-        super().__init__(b"", status=head.status, preload_content=False, decode_content=False)
-        self.conversation = conversation
-        self.head = head
-        self._link = link
-
-    def finish(self, reusable: bool) -> None:
-        """Give the connection back, closed unless it is ``reusable``."""
-        if not (reusable and self._link.keep):
-            self._link.close()
-        self._link.idle_since = time.monotonic()
-        self.release_conn()
-
-
-class _Link(connection.HTTPConnection):
-    """A pooled connection that speaks through a :class:`Conversation`.
-
-    :param uds: path of a UNIX socket to dial instead of host and port
-    :param max_idle_time: seconds after which an idle connection is not used again
-    :param keep: whether idle connections are kept at all
-    """
-
-    def __init__(
-        self,
-        *args: t.Any,
-        uds: str | None = None,
-        max_idle_time: float | None = None,
-        keep: bool = True,
-        **options: t.Any,
-    ) -> None:
-        super().__init__(*args, **options)
-        self.uds = uds
-        self.max_idle_time = max_idle_time
-        self.keep = keep
-        self.idle_since = 0.0
-        self._exchanges = 0
-        self._exchange: _Exchange | None = None
-
-    def _new_conn(self) -> socket.socket:
-        # urllib3 has no public place to put another kind of socket; this one is stable
-        # since 1.8 and the tests dial through it.
-        self._exchanges = 0
-        if self.uds is None:
-            return super()._new_conn()
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.settimeout(self.timeout)
-            sock.connect(self.uds)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-
-    @property
-    def is_connected(self) -> bool:
-        if (
-            self.max_idle_time is not None
-            and time.monotonic() - self.idle_since > self.max_idle_time
-        ):
-            return False
-        return super().is_connected
-
-    def request(self, method: str, url: str, body: t.Any = None, *_: t.Any, **__: t.Any) -> None:
-        exchange: _Exchange = body
-        self._exchange = exchange
-        if exchange.fresh and self._exchanges:
-            self.close()
-        if self.sock is None:
-            self.connect()
-        assert self.sock is not None
-        talk = exchange.start(self.sock, reused=self._exchanges > 0)
-        self._exchanges += 1
-        talk.send_request()
-
-    def getresponse(self) -> _Reply:  # type: ignore[override]
-        exchange, self._exchange = self._exchange, None
-        assert exchange is not None
-        talk = exchange.conversation
-        assert talk is not None
-        return _Reply(self, talk, talk.read_head())
-
-
-class _TlsLink(_Link, connection.HTTPSConnection):
-    def connect(self) -> None:
-        super().connect()
-        assert isinstance(self.sock, ssl.SSLSocket)
-        # An end without close_notify is no end (RFC 9112 section 9.8).
-        self.sock.suppress_ragged_eofs = False  # type: ignore[attr-defined]
-        # Without this urllib3 warns on each exchange that nobody verifies; whoever said
-        # ``insecure`` knows.
-        self.is_verified = True
-
-
-class _Pool(connectionpool.HTTPConnectionPool):
-    ConnectionCls = _Link
-
-
-class _TlsPool(connectionpool.HTTPSConnectionPool):
-    ConnectionCls = _TlsLink
+def _says_retry(error: BaseException) -> bool:
+    return isinstance(error, UpstreamClosed | SendError) and error.retry_safe

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import collections
 import concurrent.futures
-import errno
 import ipaddress
-import os
 import socket
 import ssl
 import typing as t
 
-from rolo.errors import ConnectError, ConnectTimeout, NameResolutionError, TlsError
+from rolo.errors import ConnectError
+from rolo.upstream.dial_errors import connect_error
 from rolo.upstream.settings import Tls
-from rolo.upstream.tls import tls_context
+from rolo.upstream.tls import server_name, tls_context
 
 if t.TYPE_CHECKING:
     from rolo.wire.target import Origin
@@ -29,7 +28,6 @@ _CACHE_SECONDS = 10.0
 _CACHE_SIZE = 1024
 _UNIX_RETRY = 0.01
 _TLS_BUFFER = 64 * 1024
-_UNROUTABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL})
 
 
 class Dialer:
@@ -61,7 +59,7 @@ class Dialer:
             exc.target = str(origin)
             raise
         except (OSError, UnicodeError) as exc:
-            raise _translated(exc, str(origin)) from exc
+            raise connect_error(exc, str(origin)) from exc
 
     def close(self) -> None:
         """End the resolver's threads; one that hangs in a lookup ends with it."""
@@ -73,7 +71,7 @@ class Dialer:
             sock = await _connect_unix(origin.uds)
         else:
             sock = await _connect_any(await self._resolver.resolve(origin.host, origin.port))
-        name = (self._tls.server_hostname or origin.host) if context is not None else None
+        name = server_name(self._tls, origin) if context is not None else None
         loop = asyncio.get_running_loop()
         try:
             if origin.uds is not None:
@@ -87,7 +85,7 @@ class Dialer:
         except BaseException as exc:
             sock.close()
             if context is not None and isinstance(exc, OSError):
-                raise _handshake_error(exc) from exc
+                raise connect_error(exc, str(origin), connected=True) from exc
             raise
         if context is not None:
             _hold_less(transport)
@@ -235,28 +233,3 @@ def _hold_less(transport: asyncio.Transport) -> None:
     set_read_limits = getattr(transport, "set_read_buffer_limits", None)
     if set_read_limits is not None:
         set_read_limits(high=_TLS_BUFFER)
-
-
-def _handshake_error(exc: OSError) -> TlsError:
-    if isinstance(exc, ssl.SSLCertVerificationError):
-        error = TlsError(f"certificate not trusted: {exc.verify_message}")
-        error.proxy_status = "tls_certificate_error"
-        return error
-    return TlsError(f"TLS handshake failed: {exc.strerror or exc or type(exc).__name__}")
-
-
-def _translated(exc: OSError | UnicodeError, target: str) -> ConnectError:
-    """The one place where errors of the system become ours."""
-    if isinstance(exc, socket.gaierror):
-        return NameResolutionError(f"cannot resolve the name: {exc.strerror}", target=target)
-    if isinstance(exc, UnicodeError):
-        return NameResolutionError(f"not a host name: {exc}", target=target)
-    # asyncio puts words of its own in place of the system's.
-    reason = os.strerror(exc.errno) if exc.errno else exc.strerror or exc or type(exc).__name__
-    message = f"cannot connect: {reason}"
-    if isinstance(exc, TimeoutError):
-        return ConnectTimeout(message, target=target)
-    error = ConnectError(message, target=target)
-    if exc.errno in _UNROUTABLE:
-        error.proxy_status = "destination_ip_unroutable"
-    return error

@@ -12,7 +12,6 @@ import pytest
 import trustme
 
 from rolo import errors
-from rolo.upstream import blocking_transport as sync_transport
 from rolo.upstream.blocking_transport import SyncTransport
 from rolo.upstream.request import UpstreamRequest
 from rolo.upstream.settings import PoolLimits, Timeouts, Tls
@@ -271,20 +270,6 @@ def test_body_that_differs_from_its_length_is_no_request(origin, transport, body
     server = origin(lambda peer, number: peer.read_head() and peer.at_end())
     with pytest.raises(errors.BadRequest):
         transport().send(outgoing(server.url, "PUT", body=body, length=3))
-
-
-def test_call_settings_keep_urllib3_from_deciding():
-    exchange = sync_transport._Exchange(
-        outgoing("http://localhost"), None, Timeouts(connect=3, response=4), PoolLimits()
-    )
-    call = sync_transport._proxy_call(exchange, Timeouts(connect=3, response=4))
-    assert call["redirect"] is False
-    assert call["retries"] is False
-    assert call["preload_content"] is False
-    assert call["decode_content"] is False
-    assert call["assert_same_host"] is False
-    assert call["headers"] == {}
-    assert call["timeout"].connect_timeout == 3
 
 
 def test_proxies_of_the_environment_are_ignored(origin, transport, monkeypatch):
@@ -633,6 +618,42 @@ def test_connection_is_not_reused_after_a_doubtful_end(origin, transport, answer
         assert response.body.read() == b"ok"
         assert not response.reused
     assert server.connections == 2
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_connection_on_which_something_came_unasked_is_not_reused(
+    origin, transport, authority, tls
+):
+    """Else each answer would be taken for that of the next request."""
+    ca, path = authority
+    asked, came = threading.Event(), threading.Event()
+
+    def script(peer, number):
+        peer.answer()
+        assert asked.wait(DEADLINE)
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nunasked")
+        came.set()
+        return peer.at_end()
+
+    server = origin(script, tls=server_context(ca) if tls else None)
+    client = transport(tls=Tls(ca_file=path))
+    assert client.send(outgoing(server.url)).body.read() == b"ok"
+    asked.set()
+    assert came.wait(DEADLINE)
+    second = client.send(outgoing(server.url))
+    assert second.body.read() == b"ok"
+    assert not second.reused
+
+
+def test_origins_that_are_left_leave_nothing_behind(origin, transport):
+    """Where requests go may be up to a client."""
+    client = transport()
+    with socket.create_server(("127.0.0.1", 0)) as refusing:
+        port = refusing.getsockname()[1]
+    for number in range(1000):
+        with pytest.raises(errors.ConnectError):
+            client.send(outgoing(f"http://127.0.{number // 250}.{number % 250 + 1}:{port}"))
+    assert len(client._pools) < 500
 
 
 def test_connection_idle_for_too_long_is_not_reused(origin, transport):
