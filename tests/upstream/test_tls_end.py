@@ -5,7 +5,7 @@ shows, or hides, the difference in a way of its own.
 """
 
 import asyncio
-import contextlib
+import select
 import socket
 import ssl
 import threading
@@ -74,9 +74,21 @@ class OneAnswer:
             sock.sendall(self._answer)
             if self._ended:
                 sock.settimeout(0)
-                with contextlib.suppress(ssl.SSLWantReadError):
-                    sock.unwrap()
+                say_goodbye(sock)
         self.closed.set()
+
+
+def say_goodbye(sock):
+    """Send close_notify, and do not wait for the other side's."""
+    while True:
+        try:
+            sock.unwrap()
+        except ssl.SSLWantWriteError:
+            select.select([], [sock], [], PATIENCE)
+        except OSError:  # which includes that we would have to read
+            return
+        else:
+            return
 
 
 def fetch_on(loop, origin, tls, *, late):
