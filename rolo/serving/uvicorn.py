@@ -251,9 +251,31 @@ def _websocket_protocol() -> type[asyncio.Protocol]:
     """
     from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
     from wsproto.connection import ConnectionState
-    from wsproto.events import CloseConnection
+    from wsproto.events import CloseConnection, Ping
 
     class MendedWebSocket(WSProtocol):
+        _not_taken = False
+        _owed: Ping | None = None
+
+        def pause_writing(self) -> None:
+            self._not_taken = True
+            super().pause_writing()
+
+        def resume_writing(self) -> None:
+            self._not_taken = False
+            super().resume_writing()
+            owed, self._owed = self._owed, None
+            if owed is not None and self.conn.state is ConnectionState.OPEN:
+                self.handle_ping(owed)
+
+        def handle_ping(self, event: Ping) -> None:
+            # RFC 6455 section 5.5.3: the last ping is answer enough. uvicorn would buffer a
+            # pong for each, of somebody who does not read.
+            if self._not_taken:
+                self._owed = event
+            else:
+                super().handle_ping(event)
+
         def connection_lost(self, exc: Exception | None) -> None:
             # RFC 6455 section 7.1.5: gone without a close frame is 1006. uvicorn says 1005.
             # After a close frame the application has its event already and reads no more.
