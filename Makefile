@@ -1,15 +1,16 @@
 # Every target sets up what it needs. VENV may point elsewhere: make test VENV=/tmp/fresh
 VENV ?= .venv
+MINIMUM ?= .venv-minimum
 PYTHON ?= python3
 BIN := $(VENV)/bin
 JOBS ?= auto
 UPSTREAM ?=
 LISTEN ?= 127.0.0.1:8000
 
-.PHONY: help install run test autobahn format lint dist docs bench clean
+.PHONY: help install run test test-minimum autobahn format lint dist docs bench clean
 
 help:
-	@echo "make install | run [UPSTREAM=URL] [LISTEN=HOST:PORT] | test | autobahn | format | lint | dist | docs | bench | clean"
+	@echo "make install | run [UPSTREAM=URL] [LISTEN=HOST:PORT] | test | test-minimum | autobahn | format | lint | dist | docs | bench | clean"
 
 $(VENV)/.installed: pyproject.toml rolo/_version.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -31,6 +32,13 @@ endif
 
 test: install
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+# The same with the oldest version of everything that pyproject.toml allows, all at once.
+test-minimum:
+	test -x $(MINIMUM)/bin/python || $(PYTHON) -m venv $(MINIMUM)
+	$(PYTHON) tests/minimum.py > $(MINIMUM)/constraints.txt
+	$(MINIMUM)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' -c $(MINIMUM)/constraints.txt
+	$(MINIMUM)/bin/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 # Needs a Python 2.7 for the suite; says so and succeeds where there is none.
 autobahn: install
@@ -55,6 +63,6 @@ bench: install
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean:
-	rm -rf $(VENV) .autobahn build dist site benchmarks/.env benchmarks/results
+	rm -rf $(VENV) $(MINIMUM) .autobahn build dist site benchmarks/.env benchmarks/results
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

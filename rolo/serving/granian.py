@@ -7,7 +7,6 @@ for which granian's embedded server has no option.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
 import pathlib
 import typing as t
@@ -16,6 +15,7 @@ from rolo.bridge.downstream import Capabilities
 from rolo.serving.base import CAPABILITIES, AsgiApp, LoopAdapter, Receive, Scope, Send, Settings
 from rolo.serving.loop import Lifetime
 from rolo.serving.sockets import BACKLOG
+from rolo.serving.versions import why_not
 
 if t.TYPE_CHECKING:
     from granian.server.embed import Server
@@ -43,9 +43,7 @@ class GranianAdapter(LoopAdapter):
     capabilities = Capabilities(denial=True, expect=True)
 
     def available(self) -> str | None:
-        if importlib.util.find_spec("granian") is None:
-            return "granian is not installed"
-        return None
+        return why_not("granian")
 
     async def run(self, app: AsgiApp, settings: Settings, lifetime: Lifetime) -> None:
         async def told(scope: Scope, receive: Receive, send: Send) -> None:

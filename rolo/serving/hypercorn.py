@@ -1,30 +1,20 @@
 """hypercorn: the server with the widest range of protocols.
 
-What a proxy cannot live with is mended in ``rolo.serving._hypercorn``. A hypercorn newer
-than those it was written for runs as it is, with a warning.
+What a proxy cannot live with is mended in ``rolo.serving._hypercorn``.
 """
 
 from __future__ import annotations
 
-import asyncio
-import importlib.metadata
 import logging
-import os
 import sys
-import typing as t
 
-import hypercorn.asyncio
 from hypercorn.config import Config
 
 from rolo.bridge.downstream import Capabilities
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
 from rolo.serving.base import AsgiApp, LoopAdapter, Settings
 from rolo.serving.loop import Lifetime
-
-LOG = logging.getLogger(__name__)
-
-#: versions whose inside the classes below were written for and tested with
-KNOWN = ("0.18",)
+from rolo.serving.versions import why_not
 
 #: seconds an idle connection is kept; nginx's figure, longer than most clients keep theirs
 KEEP_ALIVE = 75.0
@@ -49,14 +39,9 @@ class HypercornAdapter(LoopAdapter):
     capabilities = HTTP1
 
     def available(self) -> str | None:
-        return None
+        return why_not("hypercorn")
 
     async def run(self, app: AsgiApp, settings: Settings, lifetime: Lifetime) -> None:
-        version = importlib.metadata.version("hypercorn")
-        if not version.startswith(KNOWN):
-            LOG.warning("hypercorn %s is newer than rolo knows and is not mended", version)
-            await _run_plain(app, settings, lifetime)
-            return
         # Here, not above: of an unknown version it could not even be imported.
         from rolo.serving._hypercorn import MendedServer
 
@@ -91,34 +76,3 @@ def _config(app: AsgiApp, settings: Settings) -> Config:
             raise TypeError(f"hypercorn has no option {name}")
         setattr(config, name, value)
     return config
-
-
-async def _run_plain(app: AsgiApp, settings: Settings, lifetime: Lifetime) -> None:
-    """Run hypercorn through its public interface alone."""
-
-    async def without_lifespan(scope: t.Any, receive: t.Any, send: t.Any) -> None:
-        if scope["type"] != "lifespan":
-            await app(scope, receive, send)
-
-    config = _config(app, settings)
-    config.bind = [f"fd://{os.dup(settings.sock.fileno())}"]
-    if settings.tls is not None:
-        config.certfile, config.keyfile = str(settings.tls.cert), str(settings.tls.key)
-        config.keyfile_password = settings.tls.password
-    stopping = asyncio.create_task(lifetime.stopping())
-    serving = asyncio.create_task(
-        hypercorn.asyncio.serve(
-            t.cast(t.Any, without_lifespan),
-            config,
-            shutdown_trigger=lambda: asyncio.wait({stopping}),
-        )
-    )
-    # The kernel queues connections from before the start; nothing more to wait for.
-    lifetime.ready()
-    await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
-    grace = stopping.result() if stopping.done() else 0
-    await asyncio.wait({serving}, timeout=grace)
-    for task in (stopping, serving):
-        task.cancel()
-    if serving.done() and not serving.cancelled():
-        serving.result()

@@ -20,6 +20,7 @@ from rolo.bridge.limits import DEFAULT_LIMITS, Limits
 from rolo.serving.base import CAPABILITIES, HEAD_TIMEOUT, AsgiApp, LoopAdapter, Settings
 from rolo.serving.listener import Listener
 from rolo.serving.loop import Lifetime
+from rolo.serving.versions import why_not
 
 if t.TYPE_CHECKING:
     import uvicorn
@@ -57,9 +58,7 @@ class UvicornAdapter(LoopAdapter):
     capabilities = Capabilities(denial=True, expect=True)
 
     def available(self) -> str | None:
-        if importlib.util.find_spec("uvicorn") is None:
-            return "uvicorn is not installed"
-        return None
+        return why_not("uvicorn")
 
     async def run(self, app: AsgiApp, settings: Settings, lifetime: Lifetime) -> None:
         import uvicorn

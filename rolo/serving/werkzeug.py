@@ -35,6 +35,7 @@ from rolo.serving.base import (
     is_asgi,
 )
 from rolo.serving.listener import EXHAUSTED, NOT_ACCEPTING, RETRY_DELAY
+from rolo.serving.versions import why_not
 from rolo.serving.wsgi_input import RequestInput
 from rolo.wire.admission import admit
 from rolo.wire.http1 import Framing, body_decoder
@@ -56,7 +57,7 @@ class WerkzeugAdapter(Adapter):
     capabilities = Capabilities(request_trailers=True, header_case=True, reason=True, expect=True)
 
     def available(self) -> str | None:
-        return None
+        return why_not("werkzeug")
 
     def fit_gateway(
         self,

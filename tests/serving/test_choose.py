@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
+import pathlib
 import subprocess
 import sys
+import tomllib
 import typing as t
 
 import pytest
@@ -12,6 +15,7 @@ from serving_support import App, hello
 
 from rolo.serving import SERVERS, ServerUnavailable, choose, serve
 from rolo.serving.base import is_asgi
+from rolo.serving.versions import KNOWN
 
 
 def available(name: str, reason: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,6 +43,25 @@ def test_auto_takes_only_what_carries_the_application(monkeypatch: pytest.Monkey
     assert choose("auto", app="wsgi").name == "werkzeug"
     with pytest.raises(ServerUnavailable):
         choose("auto", app="asgi")
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN))
+@pytest.mark.parametrize("version", ["0.1", "99.0"])
+def test_a_version_whose_inside_is_not_known_is_refused(
+    name: str, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: version)
+    with pytest.raises(ServerUnavailable, match=f"{name} {version} is not known"):
+        choose(name)
+
+
+def test_what_is_asked_for_at_installation_is_what_is_known() -> None:
+    text = (pathlib.Path(__file__).parents[2] / "pyproject.toml").read_text()
+    project = tomllib.loads(text)["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["fast"]]
+    for name in set(KNOWN) - {"werkzeug"}:  # which is more than a server to us
+        least, below = KNOWN[name]
+        assert f"{name}>={least},<{below}" in asked
 
 
 def test_a_missing_server_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

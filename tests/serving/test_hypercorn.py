@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.metadata
 import logging
 import ssl
 import subprocess
@@ -279,23 +278,6 @@ after = [dict(vars(module)) for module in modules]
 assert before == after
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
-
-
-def test_an_unknown_version_is_served_as_it_is_with_a_warning(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    real = importlib.metadata.version
-
-    def version(name: str) -> str:
-        return "99.0" if name == "hypercorn" else real(name)
-
-    monkeypatch.setattr(importlib.metadata, "version", version)
-    with (
-        caplog.at_level(logging.WARNING, logger="rolo.serving.hypercorn"),
-        serve(App(http=hello), server="hypercorn") as server,
-    ):
-        assert fetch(server.port).endswith(b"hello")
-    assert "hypercorn 99.0 is newer than rolo knows" in caplog.text
 
 
 def test_an_unread_body_is_not_collected() -> None:
