@@ -38,6 +38,7 @@ class ForwardingClient(HttpClient):
     :param timeouts: see :class:`Timeouts`
     :param limits: see :class:`PoolLimits`
     :param tls: how ``https`` upstreams are verified
+    :param lenient_framing: see :class:`Proxy`
     """
 
     def __init__(
@@ -46,12 +47,19 @@ class ForwardingClient(HttpClient):
         timeouts: Timeouts | None = None,
         limits: PoolLimits | None = None,
         tls: Tls | None = None,
+        lenient_framing: bool = False,
     ) -> None:
         self.timeouts = timeouts or Timeouts()
         self.limits = limits or PoolLimits()
         self.tls = tls or Tls()
+        self.lenient_framing = lenient_framing
         self._loop_scopes: weakref.WeakSet[LoopScope] = weakref.WeakSet()
-        self._blocking = SyncTransport(timeouts=self.timeouts, limits=self.limits, tls=self.tls)
+        self._blocking = SyncTransport(
+            timeouts=self.timeouts,
+            limits=self.limits,
+            tls=self.tls,
+            lenient_framing=self.lenient_framing,
+        )
 
     def send(
         self,
@@ -102,4 +110,9 @@ class ForwardingClient(HttpClient):
 
     def _new_transport(self, loop_scope: LoopScope) -> LoopTransport:
         self._loop_scopes.add(loop_scope)
-        return LoopTransport(timeouts=self.timeouts, limits=self.limits, tls=self.tls)
+        return LoopTransport(
+            timeouts=self.timeouts,
+            limits=self.limits,
+            tls=self.tls,
+            lenient_framing=self.lenient_framing,
+        )

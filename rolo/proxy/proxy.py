@@ -50,6 +50,11 @@ class Proxy(HttpClient):
     :param timeouts: seconds for each wait, see :class:`~rolo.proxy.Timeouts`
     :param limits: bounds of the connection pool, see :class:`~rolo.proxy.PoolLimits`
     :param tls: verification of ``https`` upstreams, see :class:`~rolo.proxy.Tls`
+    :param lenient_framing: read answers that carry both ``Transfer-Encoding: chunked`` and
+        Content-Length, or chunks in HTTP/1.0, as older development servers send them: the
+        chunks win, the length is dropped, and the connection is not used again. Not for
+        upstreams that others write to: such answers are what smuggling is made of, and
+        are refused (502) by default. Websocket handshakes are read strictly all the same.
     :param forwarded: which ``X-Forwarded-*`` fields are added, see
         :class:`~rolo.proxy.ForwardedPolicy`
     :param rules: which requests and fields pass, see :class:`~rolo.proxy.RequestRules`
@@ -70,6 +75,7 @@ class Proxy(HttpClient):
         timeouts: Timeouts | None = None,
         limits: PoolLimits | None = None,
         tls: Tls | None = None,
+        lenient_framing: bool = False,
         forwarded: ForwardedPolicy = DEFAULT_POLICY,
         rules: RequestRules = DEFAULT_RULES,
         websockets: WebSocketSettings | None = None,
@@ -83,7 +89,7 @@ class Proxy(HttpClient):
         self.rules = rules
         self._owns_client = client is None
         self.client: HttpClient = client or ForwardingClient(
-            timeouts=timeouts, limits=limits, tls=tls
+            timeouts=timeouts, limits=limits, tls=tls, lenient_framing=lenient_framing
         )
         self.websockets = WebSocketProxy(
             forward_base_url,

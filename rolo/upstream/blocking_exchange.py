@@ -72,6 +72,7 @@ class Conversation:
         limits: PoolLimits,
         deadline: float | None = None,
         on_interim: OnSyncInterim | None = None,
+        lenient_framing: bool = False,
     ) -> None:
         self.sent = 0
         """Bytes of the request handed to the socket."""
@@ -83,6 +84,7 @@ class Conversation:
         self._request = request
         self._timeouts = timeouts
         self._max_buffer = limits.max_buffer
+        self._lenient = lenient_framing
         self._limits = HeadLimits(max_head=limits.max_head, max_fields=limits.max_fields)
         self._deadline = deadline
         self._on_interim = on_interim
@@ -261,7 +263,9 @@ class Conversation:
                 return
             block = bytes(self._buffer[:end])
             del self._buffer[:end]
-            head = parse_response_head(block, self._request.method, self._limits)
+            head = parse_response_head(
+                block, self._request.method, self._limits, lenient=self._lenient
+            )
             if head.status == 101:
                 raise BadResponse("the origin switched protocols unasked")
             if head.status >= 200:

@@ -171,10 +171,12 @@ class SyncTransport:
         timeouts: Timeouts | None = None,
         limits: PoolLimits | None = None,
         tls: Tls | None = None,
+        lenient_framing: bool = False,
     ) -> None:
         self.timeouts = timeouts or Timeouts()
         self.limits = limits or PoolLimits()
         self.tls = tls or Tls()
+        self.lenient_framing = lenient_framing
         self._dialer = BlockingDialer(self.tls)
         # Without a lock: each step on it is one of the dict's own, and a fork could leave a
         # lock locked for ever.
@@ -209,6 +211,7 @@ class SyncTransport:
                 limits=self.limits,
                 deadline=deadline,
                 on_interim=on_interim,
+                lenient_framing=self.lenient_framing,
             )
             try:
                 head = conversation.answer()

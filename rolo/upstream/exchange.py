@@ -50,6 +50,7 @@ class ExchangeSettings:
     timeouts: Timeouts
     limits: PoolLimits
     head_limits: HeadLimits
+    lenient_framing: bool
     room: int
     """Bytes of a body that may wait for their reader while the next read is still on."""
 
@@ -251,7 +252,12 @@ class Exchange:
             buffer += data
         limits = self._settings.head_limits
         while (end := find_head_end(buffer, seen)) >= 0:
-            head = parse_response_head(bytes(buffer[:end]), self._request.method, limits)
+            head = parse_response_head(
+                bytes(buffer[:end]),
+                self._request.method,
+                limits,
+                lenient=self._settings.lenient_framing,
+            )
             if head.status >= 200:
                 self.head = head
                 self._pending = None

@@ -64,6 +64,7 @@ class LoopTransport:
         timeouts: Timeouts | None = None,
         limits: PoolLimits | None = None,
         tls: Tls | None = None,
+        lenient_framing: bool = False,
     ) -> None:
         timeouts, limits = timeouts or Timeouts(), limits or PoolLimits()
         bound = limits.max_buffer + _ON_TOP
@@ -73,6 +74,7 @@ class LoopTransport:
             timeouts,
             limits,
             HeadLimits(max_head=limits.max_head, max_fields=limits.max_fields),
+            lenient_framing,
             bound - read_size,
         )
         self._total = timeouts.total

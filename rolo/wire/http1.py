@@ -244,12 +244,18 @@ def request_framing(
 
 
 def parse_response_head(
-    block: bytes, request_method: str, limits: HeadLimits = DEFAULT_LIMITS
+    block: bytes,
+    request_method: str,
+    limits: HeadLimits = DEFAULT_LIMITS,
+    *,
+    lenient: bool = False,
 ) -> ParsedResponse:
     """Parse the head of an answer, interim ones included.
 
     :param block: all bytes up to and including the blank line
     :param request_method: of the request it answers: HEAD has no body, whatever is said
+    :param lenient: take chunks beside a Content-Length, which is dropped, and in HTTP/1.0; the
+        connection then carries no other exchange (RFC 9112 sections 6.1 and 6.3)
     :raises BadResponse: malformed, ambiguous or too large
     """
     if len(block) > limits.max_head:
@@ -270,7 +276,10 @@ def parse_response_head(
         try:
             framing, length = _framing(special, modern)
         except (ValueError, UnknownTransferCoding) as e:
-            raise BadResponse(str(e)) from None
+            if not lenient or special.get(b"transfer-encoding", b"").lower() != b"chunked":
+                raise BadResponse(str(e)) from None
+            framing, keep_alive = Framing.CHUNKED, False
+            headers = [field for field in headers if field[0].lower() != b"content-length"]
     if status < 200 or status == 204 or status == 304 or request_method == "HEAD":
         if status <= 204 and (framing is Framing.CHUNKED or length):
             # A sender that frames a body where there can be none may also send one.

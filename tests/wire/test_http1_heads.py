@@ -428,3 +428,39 @@ def test_what_is_written_is_refused_or_read_back_as_it_was(fields):
     except errors.BadRequest:
         # Written is what has one reading; a second Host, say, is refused for what it means.
         assert any(name.lower() == b"host" for name, _ in fields)
+
+
+CHUNKED_AND_MORE = [
+    pytest.param(b"1.1", b"Content-Length: 3\r\nTransfer-Encoding: chunked", id="beside a length"),
+    pytest.param(b"1.1", b"transfer-encoding: CHUNKED\r\ncontent-length: 3, 4", id="two lengths"),
+    pytest.param(b"1.0", b"Transfer-Encoding: chunked\r\nConnection: keep-alive", id="in 1.0"),
+]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(("version", "fields"), CHUNKED_AND_MORE)
+def test_chunks_win_where_leniency_is_asked_for(version, fields, method):
+    block = b"HTTP/%b 200 OK\r\nX: y\r\n%b\r\n\r\n" % (version, fields)
+    with pytest.raises(errors.BadResponse):
+        parse_response_head(block, method)
+    head = parse_response_head(block, method, lenient=True)
+    assert head.framing is (Framing.CHUNKED if method == "GET" else Framing.NONE)
+    assert head.length is None
+    assert not head.keep_alive
+    names = [name.lower() for name, _ in head.headers]
+    assert names[0] == b"x"
+    assert b"content-length" not in names
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Content-Length: 3\r\nContent-Length: 4",
+        b"Content-Length: 3\r\nTransfer-Encoding: gzip, chunked",
+        b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        b"Content-Length: 3\r\nTransfer-Encoding: identity",
+    ],
+)
+def test_leniency_is_for_plain_chunks_only(fields):
+    with pytest.raises(errors.BadResponse):
+        parse_response_head(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % fields, "GET", lenient=True)
