@@ -530,12 +530,12 @@ class Connection(asyncio.BufferedProtocol):
 
     def _head(self, parsed: ParsedRequest, size: int) -> RequestHead:
         target = parsed.target
-        if target[:1] == b"/" and parsed.method != "CONNECT":
+        if parsed.method == "CONNECT":
+            raise UnusableMethod("CONNECT makes no tunnel here")
+        if target[:1] == b"/":
             raw_path, _, query = target.partition(b"?")
         else:
             form = split_target(target, parsed.method)
-            if form.form == "authority":
-                raise UnusableMethod("CONNECT makes no tunnel here")
             raw_path, query = form.path, form.query or b""
         plain = raw_path if b"%" not in raw_path else urllib.parse.unquote_to_bytes(raw_path)
         return RequestHead(

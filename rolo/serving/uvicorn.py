@@ -43,6 +43,10 @@ _HEAD_TOO_LATE = _HEAD_TOO_LARGE.replace(
     b"431 Request Header Fields Too Large", b"408 Request Timeout"
 ).replace(b"431\n", b"408\n")
 
+_NO_TUNNEL = _HEAD_TOO_LARGE.replace(
+    b"431 Request Header Fields Too Large", b"501 Not Implemented"
+).replace(b"431\n", b"501\n")
+
 _RESET = struct.pack("ii", 1, 0)
 
 #: seconds between two looks at what still runs while stopping
@@ -157,7 +161,12 @@ def _http_protocol(max_head: int) -> type[asyncio.Protocol]:
         def on_headers_complete(self) -> None:
             self._head_size = None
             self._head_is_there()
-            super().on_headers_complete()
+            if self.parser.get_method() == b"CONNECT":
+                # uvicorn would not understand a target without a path, and answer 400.
+                self.transport.write(_NO_TUNNEL)
+                self.transport.close()
+            else:
+                super().on_headers_complete()
 
         def handle_websocket_upgrade(self) -> None:
             # RFC 6455 section 4.2.1. wsproto forgives these, and hides them from the application.

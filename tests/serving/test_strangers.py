@@ -80,6 +80,16 @@ def test_a_status_above_599_passes(server: str) -> None:
     assert received.endswith(b"odd")
 
 
+@pytest.mark.parametrize("server", sorted(SERVERS))
+def test_connect_makes_no_tunnel_in_any_form(server: str) -> None:
+    with serve(Gateway([answering_ok]), server=need(server)) as running:
+        for target in ("a.test:443", "http://a.test/", "/path", "*", "a.test"):
+            with Client(running.port) as client:
+                client.get(target, method="CONNECT")
+                client.until(b"\r\n\r\n")
+            assert client.received.startswith(b"HTTP/1.1 501 "), (target, client.received)
+
+
 HANDSHAKE = (
     "Connection: Upgrade",
     "Upgrade: websocket",
