@@ -34,7 +34,7 @@ class PoolLimits:
     idle_timeout: float | None = 30.0
     """Seconds after which an idle connection is closed; ``None`` keeps it."""
     max_buffer: int = 64 * 1024
-    """Bytes of a response body held for a slow reader; 64 KiB may come on top."""
+    """Bytes of a response body held for a slow reader; one read of 112 KiB may come on top."""
     max_head: int = 64 * 1024
     """Bytes of a response head (or of trailers)."""
     max_fields: int = 1000

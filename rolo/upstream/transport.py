@@ -55,7 +55,7 @@ class LoopTransport:
     Lives on the event loop that first calls :meth:`send`, and only there.
 
     :param limits: bounds per origin and per exchange. Of each response body at most
-        ``max_buffer`` bytes and 64 KiB are held.
+        ``max_buffer`` bytes and one read of 112 KiB are held.
     """
 
     def __init__(

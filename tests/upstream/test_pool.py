@@ -68,6 +68,48 @@ def test_origins_do_not_share():
     run(test)
 
 
+def test_the_connection_used_last_is_used_next_and_those_unused_grow_old():
+    async def test():
+        pool = pool_of(Dials())
+        first, second, third = [await pool.acquire(ORIGIN) for _ in range(3)]
+        for connection in (second, first, third):
+            connection.release()
+        assert [pool.take(ORIGIN) for _ in range(4)] == [third, first, second, None]
+        await pool.close()
+
+    run(test)
+
+
+def test_as_many_are_kept_idle_as_the_limit_says_and_those_used_last():
+    async def test():
+        pool = pool_of(Dials(), max_idle=2)
+        first, second, third = [await pool.acquire(ORIGIN) for _ in range(3)]
+        first.release()
+        second.release()
+        assert not first.closing
+        third.release()
+        await turns()
+        assert pool.stats() == {ORIGIN: OriginStats(open=2, idle=2, waiting=0)}
+        assert [pool.take(ORIGIN) for _ in range(3)] == [third, second, None]
+        await pool.close()
+
+    run(test)
+
+
+def test_as_many_are_open_as_the_limit_says_and_the_next_one_waits():
+    async def test():
+        pool = pool_of(Dials(), max_connections=2)
+        first, _ = [await pool.acquire(ORIGIN) for _ in range(2)]
+        waiting = asyncio.create_task(pool.acquire(ORIGIN))
+        await turns()
+        assert pool.stats() == {ORIGIN: OriginStats(open=2, idle=0, waiting=1)}
+        first.release()
+        assert await waiting is first
+        await pool.close()
+
+    run(test)
+
+
 def test_those_who_wait_are_served_in_order_of_arrival():
     async def test():
         pool = pool_of(Dials(), max_connections=1)
