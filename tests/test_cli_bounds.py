@@ -9,7 +9,7 @@ import pytest
 from rolo.bridge.limits import Limits
 from rolo.cli import main
 from rolo.cli.arguments import parse
-from rolo.cli.bounds import limits_of, pool_of, size, tls_of
+from rolo.cli.bounds import limits_of, pool_of, size, tls_of, websockets_of
 from rolo.cli.logs import logging_to_the_terminal
 from rolo.cli.run import proxy_handler, server_settings
 from rolo.errors import describe
@@ -24,6 +24,19 @@ def test_without_options_the_defaults_of_the_library_hold():
     assert pool_of(args) == PoolLimits()
     assert tls_of(args) == Tls()
     assert server_settings(args) == {"limits": Limits(), "proxy_status": None}
+
+
+def test_every_option_of_websockets_reaches_the_relay():
+    options = ["--websocket-ping-interval", "3", "--websocket-ping-timeout", "4"]
+    options += ["--websocket-close-timeout", "5", "--websocket-idle-timeout", "6"]
+    args = parse(["proxy", URL, *options, "--buffer", "7k", "--websocket-compression"])
+    settings = websockets_of(args)
+    with contextlib.closing(proxy_handler(args)) as handler:
+        assert handler.proxy.websockets.settings == settings
+    assert (settings.ping_interval, settings.ping_timeout) == (3, 4)
+    assert (settings.close_timeout, settings.idle_timeout) == (5, 6)
+    assert (settings.buffer, settings.compression) == (7 * 1024, True)
+    assert pool_of(args).max_buffer == limits_of(args).buffer == 7 * 1024
 
 
 def test_every_limit_has_its_option():
