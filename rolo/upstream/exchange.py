@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import typing as t
 
 from rolo.errors import (
     BadRequest,
@@ -121,7 +122,8 @@ class Exchange:
         self._end = end
 
     async def answer(self, head: bytes, on_interim: OnInterim | None) -> ParsedResponse:
-        """Send the request and return the final head; the body may still be under way.
+        """Send the request and return the final head, once all 1xx heads before it have been
+        passed on (RFC 9110 section 15.2); the body may still be under way.
 
         Cancelling closes the connection at once.
 
@@ -130,7 +132,7 @@ class Exchange:
         try:
             self._send(head)
             while True:
-                if self._interims:
+                while self._interims:  # more of them come while some are passed on
                     await self._report_interims(on_interim)
                 if self.head is not None:
                     return self.head
@@ -286,9 +288,18 @@ class Exchange:
 
     async def _report_interims(self, on_interim: OnInterim | None) -> None:
         interims, self._interims = self._interims, None
-        if on_interim is not None:
-            for head in interims or ():
-                await on_interim(head.status, head.headers)
+        if on_interim is None:
+            return
+        try:
+            async with asyncio.timeout_at(self._end):
+                for head in interims or ():
+                    await on_interim(head.status, head.headers)
+        except TimeoutError:
+            now = self._loop.time()
+            if self._end is None or now < self._end:
+                raise
+            self.expired(now)
+            raise t.cast(BaseException, self._error) from None
 
     def _begin_body(self, rest: bytes) -> None:
         head = self.head

@@ -104,7 +104,8 @@ class LoopTransport:
         A request body that is pulled goes on being sent while the answer is read. To
         cancel this call closes the connection.
 
-        :param on_interim: awaited for every 1xx answer before the next is looked at
+        :param on_interim: awaited for every 1xx answer before the next is looked at, and
+            before the final one is returned; no longer than the exchange may take
         :raises BadRequest: the request cannot be written as one well-formed head, or its
             body does not have the length declared
         :raises ConnectError: and its kin: no connection

@@ -743,6 +743,35 @@ def test_an_interim_answer_is_seen(rewriting, origin):
     assert seen == [(103, "</a>")]
 
 
+def test_interim_answers_that_queue_behind_a_waiting_hook_come_first_and_in_order(start, origin):
+    first, all_sent = threading.Event(), threading.Event()
+
+    def script(connection):
+        hint = b"HTTP/1.1 103 Early Hints\r\nLink: </%d>\r\n\r\n"
+        connection.sendall(hint % 0)
+        assert first.wait(5)
+        connection.sendall(hint % 1 + hint % 2)
+        connection.sendall(body_answer(b"ok"))
+        all_sent.set()
+
+    def wait(context, interim):
+        first.set()
+        while not all_sent.is_set():
+            context.sleep(0.005)
+
+    origin.script(script)
+    handler = ProxyHandler(origin.url, on_interim=wait)
+    server = start(handler)
+    with Wire(server.url) as wire:
+        wire.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        if server.name == "uvicorn":  # which sends no interim answers
+            assert wire.head().status == 200
+        else:
+            heads = [wire.head() for _ in range(4)]
+            assert [head.get("link") for head in heads] == ["</0>", "</1>", "</2>", None]
+    handler.close()
+
+
 # --- elsewhere
 
 

@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
-from rolo.errors import BadResponse, BodyInterrupted, UpstreamClosed
+from rolo.errors import BadResponse, BodyInterrupted, ExchangeTimeout, UpstreamClosed
+from rolo.upstream.exchange import Exchange
 from rolo.upstream.request import UpstreamRequest
-from rolo.upstream.settings import PoolLimits
+from rolo.upstream.settings import PoolLimits, Timeouts
 from rolo.upstream.transport import LoopTransport
 from rolo.wire.target import Origin
 from tests.origins import OK, answering, eventually, reset_before_head, run, scripted_origin
@@ -208,6 +209,73 @@ def test_interim_answers_are_reported_in_order_and_never_taken_for_the_answer():
 
     run(test)
     assert seen == [(102, []), (103, [(b"Link", b"</a>")])]
+
+
+@pytest.mark.parametrize("end", [OK, b""], ids=["before the answer", "before a broken connection"])
+def test_interim_answers_that_come_while_another_is_passed_on_are_not_lost(end, monkeypatch):
+    seen, exchanges = [], []
+    wake = Exchange._wake
+
+    def woken(exchange):
+        exchanges.append(exchange)
+        wake(exchange)
+
+    monkeypatch.setattr(Exchange, "_wake", woken)
+
+    async def test():
+        first, go_on = asyncio.Event(), asyncio.Event()
+
+        async def script(wire):
+            await wire.head()
+            await wire.send(b"HTTP/1.1 102 Processing\r\n\r\n")
+            await first.wait()
+            for number in range(3):
+                await wire.send(b"HTTP/1.1 103 Early Hints\r\nN: %d\r\n\r\n" % number)
+            await wire.send(end)
+            if end:
+                await wire.gone()
+
+        async def on_interim(status, headers):
+            first.set()
+            if status == 102:
+                await go_on.wait()
+            seen.append(dict(headers).get(b"N"))
+
+        transport = LoopTransport()
+        async with scripted_origin(script) as origin:
+            sending = asyncio.ensure_future(transport.send(get(origin), on_interim=on_interim))
+            await first.wait()
+            exchange = exchanges[0]
+            await eventually(lambda: exchange.head is not None or exchange._error is not None)
+            go_on.set()
+            if end:
+                assert await read_all(await sending) == b"ok"
+            else:
+                with pytest.raises(UpstreamClosed):
+                    await sending
+            await transport.close()
+
+    run(test)
+    assert seen == [None, b"0", b"1", b"2"]
+
+
+def test_a_final_head_waits_for_interim_answers_no_longer_than_the_exchange_may_take():
+    async def script(wire):
+        await wire.head()
+        await wire.send(b"HTTP/1.1 102 Processing\r\n\r\n" + OK)
+        await wire.gone()
+
+    async def on_interim(status, headers):
+        await asyncio.Event().wait()
+
+    async def test():
+        transport = LoopTransport(timeouts=Timeouts(total=0.05))
+        async with scripted_origin(script) as origin:
+            with pytest.raises(ExchangeTimeout):
+                await transport.send(get(origin), on_interim=on_interim)
+            await transport.close()
+
+    run(test)
 
 
 @pytest.mark.parametrize(
