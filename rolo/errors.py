@@ -36,6 +36,7 @@
     │   ├── NotJson                        502    (400) no JSON document
     │   └── PartOfBody                     502    a part (206), where only the whole can be changed
     ├── HookError                          500    a hook raised something
+    ├── NoBodyInHandshake                  500    a hook puts a body into a websocket's handshake
     ├── TooManyExchanges                   503    a limit of ours is reached
     ├── UnsendableAnswer                   500    a handler's answer that no head can hold
     ├── ReplayLimitExceeded                500    a body was read that is too long to be kept
@@ -240,6 +241,12 @@ class HookError(RoloError):
     it is logged with its traceback where it happens, and answered with 500."""
 
     phase = "hook"
+
+
+class NoBodyInHandshake(RoloError):
+    """A hook put a body into a websocket's handshake, which has none."""
+
+    phase = "websocket handshake"
 
 
 class BodyFault(RoloError):

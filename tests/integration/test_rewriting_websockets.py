@@ -10,7 +10,7 @@ from wire import fetch
 
 from rolo import Response
 from rolo.proxy import Hooks, ProxyHandler
-from rolo.proxy.helpers import SetHeaders
+from rolo.proxy.helpers import Mirror, SetHeaders, TransformBodies
 
 
 @pytest.fixture(params=["native-loop", "native-threads", "uvicorn-loop", "hypercorn-threads"])
@@ -313,3 +313,17 @@ def test_one_phase_edits_the_heads_of_requests_and_of_handshakes(relayed):
         assert client.open().handshake.get("x-edge") == "rolo"
         assert origin.last.all("x-user") == ["bob"]
         assert origin.last.target == "/chat?GET"
+
+
+def test_hooks_on_bodies_of_requests_let_websockets_pass(relayed):
+    def edit(context, outbound):
+        outbound.tap(len)
+        outbound.transform(bytes.upper)
+
+    mirror = Mirror("http://127.0.0.1:9", lambda *_: None)
+    url, _ = relayed(mirror, TransformBodies("text/html", text=str.upper), on_outgoing=edit)
+    with Client(url) as client:
+        client.open()
+        client.text("hello")
+        assert client.message() == "hello"
+    mirror.close()

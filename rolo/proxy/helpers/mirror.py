@@ -12,7 +12,7 @@ from rolo.errors import RoloError
 from rolo.portal.portal import current_portal
 from rolo.proxy.client import ForwardingClient
 from rolo.proxy.hooks.context import ProxyContext
-from rolo.proxy.hooks.editable import OutboundRequest, ProxiedResponse
+from rolo.proxy.hooks.editable import OutboundHandshake, OutboundRequest, ProxiedResponse
 from rolo.proxy.hooks.hooks import Hooks
 from rolo.upstream.request import UpstreamRequest
 from rolo.upstream.settings import Timeouts
@@ -38,7 +38,7 @@ Compare = t.Callable[[ProxyContext, Copy, Copy], t.Any]
 class Mirror(Hooks):
     """Sends each request to a second upstream too, once the first has answered it.
 
-    The client waits for nothing of it. What cannot be copied within the bounds is not
+    The client waits for nothing of it; websockets are not mirrored. What cannot be copied within the bounds is not
     mirrored; errors of the second upstream are logged and have no other effect.
 
     :param url: of the second upstream
@@ -86,9 +86,12 @@ class Mirror(Hooks):
             outbound.tap(exchange.sent.add)
         vars(context)[self._key] = exchange
 
+    def on_handshake(self, context: ProxyContext, handshake: OutboundHandshake) -> None:
+        """Nothing: in the place of :meth:`on_outgoing`."""
+
     def on_response(self, context: ProxyContext, response: ProxiedResponse) -> None:
-        if self.compare is not None:
-            exchange = self._exchange(context)
+        exchange: _Exchange | None = vars(context).get(self._key)
+        if self.compare is not None and exchange is not None:
             exchange.answer = Copy(response.status, list(response.headers.pairs), b"")
             response.tap(exchange.received.add)
 
@@ -102,10 +105,6 @@ class Mirror(Hooks):
                 return
             self._pending += 1
         context.start_aside(lambda: self._send(context, exchange))
-
-    def _exchange(self, context: ProxyContext) -> _Exchange:
-        exchange: _Exchange = vars(context)[self._key]
-        return exchange
 
     def _send(self, context: ProxyContext, exchange: _Exchange) -> None:
         try:

@@ -7,7 +7,7 @@ import itertools
 import typing as t
 
 from rolo.bridge.lazy_response import UpstreamAnswer
-from rolo.errors import BodyFault, PartOfBody, UnknownCharset
+from rolo.errors import BodyFault, NoBodyInHandshake, PartOfBody, UnknownCharset
 from rolo.portal.portal import Portal
 from rolo.proxy.hooks.bodies import (
     BegunBody,
@@ -252,7 +252,27 @@ class _Body:
         raise NotImplementedError
 
 
-class OutboundRequest(_Body):
+class _OutboundHead(_Body):
+    """What requests and handshakes on their way to the upstream have in common."""
+
+    def refuse_ranges(self) -> None:
+        """Ask for the whole representation: a part of it cannot be transformed."""
+        self.headers.remove("Range", "If-Range")
+
+    def accept_known_codings(self) -> None:
+        """Ask for content codings only that can be decoded here."""
+        accepted = self.headers.get("Accept-Encoding")
+        if accepted is None:
+            return
+        known = {*known_codings(), "identity"}
+        wanted = (
+            item.strip() for item in ",".join(self.headers.getlist("Accept-Encoding")).split(",")
+        )
+        kept = [item for item in wanted if item.partition(";")[0].strip().lower() in known]
+        self.headers["Accept-Encoding"] = ", ".join(kept) or "identity"
+
+
+class OutboundRequest(_OutboundHead):
     """The request as it will go to the upstream. Hop-by-hop fields are gone, Host and
     ``X-Forwarded-*`` are what the proxy's settings make of them; the framing fields
     (Content-Length, Transfer-Encoding) are written after the hooks."""
@@ -278,22 +298,6 @@ class OutboundRequest(_Body):
     @target.setter
     def target(self, target: str) -> None:
         self.outgoing.target = target.encode("latin-1")
-
-    def refuse_ranges(self) -> None:
-        """Ask for the whole representation: a part of it cannot be transformed."""
-        self.headers.remove("Range", "If-Range")
-
-    def accept_known_codings(self) -> None:
-        """Ask for content codings only that can be decoded here."""
-        accepted = self.headers.get("Accept-Encoding")
-        if accepted is None:
-            return
-        known = {*known_codings(), "identity"}
-        wanted = (
-            item.strip() for item in ",".join(self.headers.getlist("Accept-Encoding")).split(",")
-        )
-        kept = [item for item in wanted if item.partition(";")[0].strip().lower() in known]
-        self.headers["Accept-Encoding"] = ", ".join(kept) or "identity"
 
     def tap(self, function: t.Callable[[bytes], t.Any]) -> None:
         """Show the body to ``function`` as it comes from the client, piece by piece, coded
@@ -367,9 +371,13 @@ class OutboundRequest(_Body):
         return outgoing.body
 
 
-class OutboundHandshake:
-    """A websocket's handshake as it will go to the upstream: an ordinary request but for
-    the fields of the handshake itself, which are written after the hooks."""
+class OutboundHandshake(_OutboundHead):
+    """A websocket's handshake as it will go to the upstream: an ordinary request without a
+    body, but for the fields of the handshake itself, which are written after the hooks.
+
+    A hook for requests serves handshakes as well: there is nothing to read, transform or
+    tap; only to put a body there is an error.
+    """
 
     def __init__(self, handshake: Handshake) -> None:
         self._handshake = handshake
@@ -397,6 +405,31 @@ class OutboundHandshake:
     @subprotocols.setter
     def subprotocols(self, subprotocols: list[str]) -> None:
         self._handshake.subprotocols = subprotocols
+
+    def tap(self, function: t.Callable[[bytes], t.Any]) -> None:
+        """Nothing: no piece ever passes."""
+
+    def set_data(self, data: bytes | str) -> None:
+        """:raises NoBodyInHandshake: always"""
+        raise NoBodyInHandshake("a websocket's handshake has no body: data cannot be set")
+
+    def set_json(self, document: t.Any) -> None:
+        """:raises NoBodyInHandshake: always"""
+        raise NoBodyInHandshake("a websocket's handshake has no body: JSON cannot be set")
+
+    @property
+    def has_body(self) -> bool:
+        """False: none can follow."""
+        return False
+
+    def _add(self, stage: Stage, function: t.Any) -> None:
+        pass
+
+    def _change_head(self) -> None:
+        pass
+
+    def _read_raw(self, limit: int | None) -> bytes:
+        return b""
 
 
 class ProxiedResponse(_Body):
