@@ -55,6 +55,7 @@ all others never.
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 
@@ -234,6 +235,24 @@ def printable(text: str, keep: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Failure:
+    """What is kept of an error that an answer stands for. (The error itself would keep the
+    frames of its traceback, and with them the whole exchange.)"""
+
+    name: str
+    """Of its class."""
+    text: str
+    """As :func:`describe` has it."""
+    is_refusal: bool
+    """The client asked for what it cannot get."""
+
+    @classmethod
+    def of(cls, error: BaseException) -> t.Self:
+        is_refusal = isinstance(error, DownstreamError | TooManyExchanges)
+        return cls(type(error).__name__, describe(error), is_refusal)
 
 
 class HookError(RoloError):

@@ -10,6 +10,8 @@ from functools import partial
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from rolo.errors import Failure
+
 if t.TYPE_CHECKING:
     from types import ModuleType
 
@@ -19,6 +21,9 @@ _BODY_FIELDS = ("Content-Type", "Content-Length", "Transfer-Encoding", "Content-
 
 class Response(WerkzeugResponse):
     """A werkzeug response. ``status_code = 0`` is allowed and means *not decided yet*."""
+
+    failure: Failure | None = None
+    """The error that this stands for, if it stands for one; for logs and observers."""
 
     def update_from(self, other: WerkzeugResponse) -> None:
         """Become what ``other`` is: its status, its body, its header fields (repeats and
@@ -37,6 +42,7 @@ class Response(WerkzeugResponse):
         self.status = other.status
         self.response = other.response
         self.direct_passthrough = other.direct_passthrough
+        self.failure = getattr(other, "failure", None)
         self.call_on_close(partial(_run_close_callbacks, other))
 
     def set_json(self, doc: t.Any, cls: type[json.JSONEncoder] | None = None) -> None:

@@ -3,21 +3,19 @@
 import argparse
 import contextlib
 import gc
-import logging
+import re
 import socket
 import subprocess
 import sys
 
 import pytest
 
-from rolo import Request, Response
 from rolo._version import __version__
-from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
+from rolo.bridge.access_log import line_of
+from rolo.bridge.observer import Ended, Exchange
 from rolo.cli import main
-from rolo.cli.access_log import AccessLog
 from rolo.cli.arguments import Address, address, count, parse, seconds
 from rolo.cli.run import _rare_collections, proxy_handler
-from rolo.gateway import Gateway
 from rolo.proxy import ForwardedPolicy
 
 
@@ -171,46 +169,41 @@ def test_server_that_is_not_installed_names_the_extra(capsys, monkeypatch):
 # --- the access log ---------------------------------------------------------------------
 
 
-@pytest.fixture
-def lines(caplog):
-    with caplog.at_level(logging.INFO, logger="rolo.access"):
-        yield lambda: [record.getMessage() for record in caplog.records]
+def access_line(line=b"GET /x?a=1 HTTP/1.1", client=("10.0.0.1", 5), **fields):
+    """Return what the access log writes for an exchange that ended like this."""
+    given = {
+        "outcome": "complete",
+        "error": None,
+        "detail": None,
+        "status": 200,
+        "upstream_status": None,
+        "received": 0,
+        "sent": 7,
+        "answered": 3.0,
+    }
+    exchange = Exchange(1, "http", client, None, line, 2.5, 1_700_000_000.0)
+    return line_of(Ended(exchange, 3.75, **{**given, **fields}))
 
 
-def exchange(request, handler, response=None):
-    log = AccessLog()
-    gateway = Gateway(request_handlers=[log.begin, handler], finalizers=[log.finish])
-    gateway.process(request, response if response is not None else Response())
+def test_access_line_of_an_answer_of_our_own():
+    line = access_line(status=418)
+    assert re.match(r"10\.0\.0\.1 - - \[1[45]/Nov/2023:", line)
+    assert line.endswith('] "GET /x?a=1 HTTP/1.1" 418 1.250 - 7 complete')
 
 
-def test_access_line_of_an_answer_of_our_own(lines):
-    request = Request("GET", "/x", query_string="a=1", remote_addr="10.0.0.1")
-    exchange(request, lambda chain, context, response: chain.respond(418, "teapot"))
-    (line,) = lines()
-    assert line.startswith("10.0.0.1 - - [")
-    assert '"GET /x?a=1 HTTP/1.1" 418 0.0' in line
-    assert line.endswith(" -")
+def test_access_line_of_an_upstream_answer():
+    assert access_line(status=304, upstream_status=304).endswith(" 304 1.250 304 7 complete")
 
 
-def test_access_line_of_an_upstream_answer_leaves_it_untouched(lines):
-    response = LazyResponse()
-
-    def forward(chain, context, response):
-        response.hold(UpstreamAnswer(304, b"Not Modified", [], []))
-        chain.stop()
-
-    exchange(Request("GET", "/"), forward, response)
-    (line,) = lines()
-    assert '" 304 ' in line
-    assert line.endswith(" 304")
-    assert response.untouched_answer is not None
+def test_access_line_of_what_went_wrong():
+    line = access_line(client=None, outcome="refused", error="HeadTooLarge", status=431)
+    assert line.startswith("- - - [")
+    assert line.endswith(" 431 1.250 - 7 HeadTooLarge")
+    assert access_line(outcome="client_left", status=None).endswith(" - 1.250 - 7 client_left")
 
 
-def test_clients_cannot_write_into_the_access_log(lines):
-    request = Request("GET", "/")
-    request.environ["RAW_URI"] = '/"\n\x1b[31m\xe9'
-    exchange(request, lambda chain, context, response: chain.respond(200))
-    (line,) = lines()
+def test_clients_cannot_write_into_the_access_log():
+    line = access_line(b'GET /"\n\x1b[31m\xe9 HTTP/1.1')
     assert '"GET /\\x22\\n\\x1b[31m\\xe9 HTTP/1.1"' in line
 
 

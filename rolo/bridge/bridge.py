@@ -7,6 +7,14 @@ import typing as t
 from rolo.bridge.handlers import Handlers, Mode, Process
 from rolo.bridge.http_exchanges import HttpExchanges
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
+from rolo.bridge.observation import Observation
+from rolo.bridge.observed import (
+    HttpService,
+    WebSocketService,
+    observed_http,
+    observed_websockets,
+)
+from rolo.bridge.observer import Observer
 from rolo.bridge.request_body import DEFAULT_REPLAY_LIMIT
 from rolo.bridge.websocket_exchanges import WebSocketExchanges
 from rolo.portal.portal import LoopScope, Portal
@@ -35,6 +43,7 @@ class Bridge:
         a warning names it; ``None`` watches nothing
     :param proxy_status: the name under which answers to errors carry Proxy-Status
         (RFC 9209); ``None`` leaves it out
+    :param observers: are told of everything that is served
     """
 
     def __init__(
@@ -48,6 +57,7 @@ class Bridge:
         limits: Limits = DEFAULT_LIMITS,
         proxy_status: str | None = None,
         watchdog: float | None = DEFAULT_LIMIT,
+        observers: t.Iterable[Observer] = (),
     ) -> None:
         self._handlers = Handlers(
             gateway,
@@ -60,12 +70,21 @@ class Bridge:
         self._websocket_workers = WorkerPool(
             websocket_threads or DEFAULT_WEBSOCKET_THREADS, "rolo-websocket"
         )
-        http = HttpExchanges(self._handlers, replay_limit, limits, self.proxy_status)
-        websockets = WebSocketExchanges(self._handlers, self._websocket_workers, limits)
-        self.handle_http = http.serve
+        observers = tuple(observers)
+        observed = bool(observers)
+        http = HttpExchanges(self._handlers, replay_limit, limits, self.proxy_status, observed)
+        websockets = WebSocketExchanges(self._handlers, self._websocket_workers, limits, observed)
+        self.handle_http: HttpService = http.serve
         """Serves one request, see :meth:`HttpExchanges.serve`."""
-        self.handle_websocket = websockets.serve
+        self.handle_websocket: WebSocketService = websockets.serve
         """Serves one websocket, see :meth:`WebSocketExchanges.serve`."""
+        self.observation: Observation | None = None
+        """Who is told of what is served, also by a server that refuses requests by itself;
+        ``None`` if nobody is."""
+        if observers:
+            self.observation = Observation(observers)
+            self.handle_http = observed_http(http.serve, self.observation)
+            self.handle_websocket = observed_websockets(websockets.serve, self.observation)
 
     @property
     def workers(self) -> Workers:
@@ -85,12 +104,14 @@ class Bridge:
         await self._handlers.close_loop_scope()
 
     def close(self, timeout: float | None = 5.0) -> None:
-        """End the worker threads, waiting ``timeout`` seconds for handlers that still run
+        """End the threads, waiting ``timeout`` seconds for handlers that still run
         (``None``: for as long as they take). Call it when the loop has stopped; handlers that
         wait for it get :class:`NoPortalError`. No exchange may be started afterwards."""
         self._handlers.abandon_loop_scopes()
         self.workers.shutdown(timeout=timeout)
         self._websocket_workers.shutdown(timeout=timeout)
+        if self.observation is not None:
+            self.observation.close(timeout)
 
     async def run_sync(self, function: t.Callable[[], t.Any]) -> None:
         """Run ``function`` as handlers run, outside any exchange; what it raises is raised."""

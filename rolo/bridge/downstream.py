@@ -72,10 +72,14 @@ class HttpDownstream(t.Protocol):
 
     head: RequestHead
     capabilities: Capabilities
-    gone: bool
-    """True once the client is known to have left."""
-    fault: DownstreamError | None
-    """Why the request must be refused, though the server below let it through."""
+
+    @property
+    def gone(self) -> bool:
+        """True once the client is known to have left."""
+
+    @property
+    def fault(self) -> DownstreamError | None:
+        """Why the request must be refused, though the server below let it through."""
 
     @property
     def may_have_body(self) -> bool:
@@ -148,7 +152,10 @@ class WebSocketDownstream(t.Protocol):
     capabilities: Capabilities
     subprotocols: list[str]
     """What the client offers, in its order."""
-    gone: bool
+
+    @property
+    def gone(self) -> bool:
+        """True once the client is known to have left."""
 
     def watch_gone(self, callback: t.Callable[[], None]) -> None:
         """As in :class:`HttpDownstream`; a close frame counts as leaving only before

@@ -19,6 +19,7 @@ from rolo.bridge.downstream import HttpDownstream
 from rolo.bridge.handlers import Handlers
 from rolo.bridge.lazy_response import LazyResponse
 from rolo.bridge.limits import Limits
+from rolo.bridge.observed import ObservedHttp
 from rolo.bridge.request import BridgeRequest
 from rolo.bridge.request_body import RequestBody
 from rolo.bridge.send_timeout import SendTimeouts
@@ -26,6 +27,7 @@ from rolo.bridge.thread_body import ThreadBody
 from rolo.errors import (
     ClientDisconnected,
     DownstreamError,
+    Failure,
     RoloError,
     TooManyExchanges,
     UnsendableAnswer,
@@ -51,15 +53,22 @@ class HttpExchanges:
     :param limits: what is refused without asking a handler
     :param proxy_status: the name under which answers to errors carry Proxy-Status
         (RFC 9209); ``None`` leaves it out
+    :param observed: every downstream is an :class:`~rolo.bridge.observed.ObservedHttp`
     """
 
     def __init__(
-        self, handlers: Handlers, replay_limit: int, limits: Limits, proxy_status: str | None
+        self,
+        handlers: Handlers,
+        replay_limit: int,
+        limits: Limits,
+        proxy_status: str | None,
+        observed: bool = False,
     ) -> None:
         self._handlers = handlers
         self._replay_limit = replay_limit
         self._limits = limits
         self._proxy_status = proxy_status
+        self._observed = observed
         self._under_way = 0
 
     async def serve(self, downstream: HttpDownstream) -> None:
@@ -72,6 +81,8 @@ class HttpExchanges:
         self._under_way += 1
         try:
             response = self._refused(request, downstream.fault) or await self._decide(request)
+            if self._observed:
+                t.cast(ObservedHttp, downstream).progress.decided(response)
             await self._answer(response, request, downstream)
         except ClientDisconnected as exc:
             LOG.debug("client left: %s %r", downstream.head.method, downstream.head.target)
@@ -241,6 +252,7 @@ def error_response(error: BaseException) -> Response:
     """Return the answer to an error that no handler dealt with; it tells nothing internal."""
     status = error.status if isinstance(error, RoloError) else 500
     response = Response(f"{status}\n", status=status, mimetype="text/plain")
+    response.failure = Failure.of(error)
     if isinstance(error, DownstreamError | TooManyExchanges):
         # Nobody is going to read the rest of such a request.
         response.headers["Connection"] = "close"

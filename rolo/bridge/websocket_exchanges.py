@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import typing as t
 
 from rolo.bridge.downstream import WebSocketDownstream
 from rolo.bridge.handlers import Handlers
 from rolo.bridge.limits import Limits
+from rolo.bridge.observed import ObservedWebSocket
 from rolo.bridge.websocket import PortalWebSocketAdapter, check_handshake, websocket_environ
-from rolo.errors import ClientDisconnected, RoloError, describe
+from rolo.errors import ClientDisconnected, Failure, RoloError, TooManyExchanges, describe
 from rolo.portal.portal import Portal
 from rolo.portal.workers import WorkerPool
 from rolo.websocket.errors import WebSocketDisconnectedError
@@ -23,12 +25,16 @@ class WebSocketExchanges:
 
     :param workers: their threads in ``threads`` mode, one for each open websocket
     :param limits: what is refused without asking a handler
+    :param observed: every downstream is an :class:`~rolo.bridge.observed.ObservedWebSocket`
     """
 
-    def __init__(self, handlers: Handlers, workers: WorkerPool, limits: Limits) -> None:
+    def __init__(
+        self, handlers: Handlers, workers: WorkerPool, limits: Limits, observed: bool = False
+    ) -> None:
         self._handlers = handlers
         self._workers = workers
         self._limits = limits
+        self._observed = observed
         self._on_threads = 0
 
     async def serve(self, downstream: WebSocketDownstream) -> None:
@@ -41,6 +47,7 @@ class WebSocketExchanges:
             check_handshake(downstream.head)
         except RoloError as exc:
             LOG.warning("websocket %r refused: %s", downstream.head.target, describe(exc))
+            self._note_refusal(downstream, exc)
             await downstream.reject(exc.status, b"", [], b"%d\n" % exc.status)
             return
         downstream.watch_gone(portal.interrupt)
@@ -50,6 +57,8 @@ class WebSocketExchanges:
                 await portal.run_in_greenlet(self._accept, request, portal)
             else:
                 await self._accept_on_thread(request, portal, downstream)
+            if self._observed:
+                t.cast(ObservedWebSocket, downstream).decided(request)
             successor, adapter.successor = adapter.successor, None
             if successor is not None:
                 # It may run for days: let go of what only the handler needed.
@@ -69,6 +78,10 @@ class WebSocketExchanges:
             if adapter.successor is not None:
                 adapter.successor.abandon()
 
+    def _note_refusal(self, downstream: WebSocketDownstream, error: RoloError) -> None:
+        if self._observed:
+            t.cast(ObservedWebSocket, downstream).progress.failure = Failure.of(error)
+
     def _accept(self, request: WebSocketRequest, portal: Portal) -> None:
         portal.enter()
         self._handlers.gateway.accept(request)
@@ -80,6 +93,7 @@ class WebSocketExchanges:
             LOG.warning(
                 "websocket refused: all %d threads for websockets are taken", self._on_threads
             )
+            self._note_refusal(downstream, TooManyExchanges("too many websockets"))
             await downstream.reject(
                 503,
                 b"Service Unavailable",

@@ -12,7 +12,6 @@ import sys
 import typing as t
 
 from rolo._version import __version__
-from rolo.cli.access_log import AccessLog
 from rolo.cli.bounds import limits_of, pool_of, tls_of, websockets_of
 from rolo.cli.errors import CommandError
 from rolo.cli.logs import logging_to_the_terminal
@@ -169,6 +168,7 @@ def _start(
             sock=sock,
             server=server,
             mode=args.mode,
+            access_log=args.access_log,
             shutdown_timeout=args.shutdown_timeout,
             **server_settings(args),
         )
@@ -218,14 +218,9 @@ def server_settings(args: argparse.Namespace) -> dict[str, t.Any]:
 
 
 def proxy_gateway(handlers: list[t.Any], args: argparse.Namespace) -> Gateway:
-    """Return the gateway that the commands serve: ``handlers``, and the log around them."""
+    """Return the gateway of ``handlers`` that the commands serve."""
     context = ProxyContext if getattr(args, "script", None) else None
-    if not args.access_log:
-        return Gateway(request_handlers=handlers, context_class=context)
-    log = AccessLog()
-    return Gateway(
-        request_handlers=[log.begin, *handlers], finalizers=[log.finish], context_class=context
-    )
+    return Gateway(request_handlers=handlers, context_class=context)
 
 
 def _upstream(url: str) -> Upstream:

@@ -10,6 +10,7 @@ from rolo.asgi.application import AsgiApplication
 from rolo.bridge.bridge import DEFAULT_THREADS, Bridge
 from rolo.bridge.handlers import Mode
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
+from rolo.bridge.observer import Observer
 from rolo.bridge.request_body import DEFAULT_REPLAY_LIMIT
 from rolo.gateway.gateway import Gateway
 from rolo.gateway.wsgi import WsgiGateway
@@ -50,6 +51,7 @@ class AsgiGateway:
         carry Proxy-Status (RFC 9209); ``None`` leaves it out
     :param watchdog: seconds for which a handler or hook may block the loop in ``loop`` mode
         before a warning names it; ``None`` watches nothing
+    :param observers: are told of everything that is served, see :mod:`rolo.observing`
     """
 
     default_thread_count: int = DEFAULT_THREADS
@@ -68,6 +70,7 @@ class AsgiGateway:
         limits: Limits = DEFAULT_LIMITS,
         proxy_status: str | None = None,
         watchdog: float | None = DEFAULT_LIMIT,
+        observers: t.Iterable[Observer] = (),
     ) -> None:
         self.gateway = gateway
         self.event_loop = event_loop
@@ -80,6 +83,7 @@ class AsgiGateway:
             limits=limits,
             proxy_status=proxy_status,
             watchdog=watchdog,
+            observers=observers,
         )
         self._application = AsgiApplication(self.bridge, lifespan_listener)
 

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
-from rolo.errors import ClientDisconnected, RoloError, printable
+from rolo.errors import ClientDisconnected, Failure, RoloError, printable
 from rolo.portal.containment import ERRORS, contained
 from rolo.request import Request
 from rolo.response import Response
@@ -389,6 +389,7 @@ def _fail(error: Exception, response: Response) -> None:
         response.update_from(error.get_response())
         return
     response.update_from(Response(text, status=status, mimetype="text/plain"))
+    response.failure = Failure.of(error)
 
 
 def _log_unhandled(error: Exception) -> int:

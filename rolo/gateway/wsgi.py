@@ -10,8 +10,12 @@ from werkzeug.wsgi import ClosingIterator
 from rolo.bridge.answer import Answer, answer_of
 from rolo.bridge.http_exchanges import error_response
 from rolo.bridge.lazy_response import LazyResponse
+from rolo.bridge.observation import Observation
+from rolo.bridge.observed import Progress
+from rolo.bridge.observer import Observer
 from rolo.errors import DownstreamError, UnsendableAnswer, describe
 from rolo.gateway.gateway import Gateway
+from rolo.gateway.observed_wsgi import observed_call
 from rolo.request import Request
 from rolo.response import Response
 from rolo.wire.admission import admit
@@ -33,15 +37,35 @@ class WsgiGateway:
 
     Bodies stream both ways. The response is closed exactly once: by the server, or here
     if it cannot be started.
+
+    :param observers: are told of what is served, see :mod:`rolo.observing`, as far as WSGI
+        shows it
     """
 
     gateway: Gateway
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, *, observers: t.Iterable[Observer] = ()) -> None:
         self.gateway = gateway
+        observers = tuple(observers)
+        self._observation = Observation(observers) if observers else None
 
     def __call__(
         self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> t.Iterable[bytes]:
+        if self._observation is None:
+            return self._serve(environ, start_response)
+        return observed_call(self._serve, self._observation, environ, start_response)
+
+    def close(self) -> None:
+        """End the threads of the observers. Call it when the server has stopped."""
+        if self._observation is not None:
+            self._observation.close()
+
+    def _serve(
+        self,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        progress: Progress | None = None,
     ) -> t.Iterable[bytes]:
         request = Request.from_environ(environ)
         response = LazyResponse()
@@ -50,6 +74,8 @@ class WsgiGateway:
                 response.update_from(refusal)
             else:
                 self.gateway.process(request, response)
+            if progress is not None:
+                progress.decided(response)
             answer = _answer_of(response, request)
             status = f"{answer.status} {answer.reason.decode('latin-1')}"
             # WSGI has no trailers to announce.

@@ -23,6 +23,7 @@ from rolo.bridge.downstream import (
     RequestHead,
     WebSocketDownstream,
 )
+from rolo.bridge.observation import Observation
 from rolo.errors import (
     BadRequest,
     ClientDisconnected,
@@ -98,8 +99,6 @@ class NativeSettings:
     proxy_status: str | None = None
     """The name under which answers to requests that are refused carry Proxy-Status
     (RFC 9209); ``None`` leaves it out."""
-    access_log: bool = False
-    """One line per answer through the logger ``rolo.native.connection.access``."""
 
 
 class ExchangeHandler(t.Protocol):
@@ -115,6 +114,7 @@ class ServerState:
 
     :param handler: gets every exchange
     :param scheme: ``"https"`` if the transports are TLS ones
+    :param observation: is told of requests that are refused before there is an exchange
     """
 
     def __init__(
@@ -123,10 +123,12 @@ class ServerState:
         settings: NativeSettings | None = None,
         *,
         scheme: str = "http",
+        observation: Observation | None = None,
     ) -> None:
         self.handler = handler
         self.settings = settings or NativeSettings()
         self.scheme = scheme
+        self.observation = observation
         self.loop = asyncio.get_running_loop()
         self.connections: set[Connection] = set()
         self.draining = False
@@ -135,7 +137,6 @@ class ServerState:
         self.read_buffer = read_buffer(WEBSOCKET_READ_SIZE)
         self.request_window = self.read_buffer[:READ_SIZE]
         self.piped_window = self.read_buffer[:POURED_READ_SIZE]
-        self.access = logging.getLogger(f"{__name__}.access") if self.settings.access_log else None
         self._empty: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.date = b""
@@ -413,8 +414,17 @@ class Connection(asyncio.BufferedProtocol):
                 pass
         self.transport.abort()
 
-    def refuse(self, error: RoloError, headers: t.Sequence[tuple[bytes, bytes]] = ()) -> None:
-        """Answer what was no proper request, and close."""
+    def refuse(
+        self,
+        error: RoloError,
+        headers: t.Sequence[tuple[bytes, bytes]] = (),
+        *,
+        seen: bytes | bytearray = b"",
+    ) -> None:
+        """Answer what was no proper request, and close.
+
+        :param seen: what came of its head
+        """
         LOG.info("request refused: %s", describe(error))
         name = self.settings.proxy_status
         value = None if name is None else proxy_status(name, error)
@@ -422,6 +432,9 @@ class Connection(asyncio.BufferedProtocol):
             headers = [*headers, (b"Proxy-Status", value.encode("ascii"))]
         head, body = answer_head(error.status, self.server_state.date, headers)
         self.write(head + body)
+        observation = self.server_state.observation
+        if observation is not None:
+            observation.refused(self._client, seen, error, headers, body)
         self.linger()
 
     # --- deadlines ----------------------------------------------------------------------
@@ -446,7 +459,7 @@ class Connection(asyncio.BufferedProtocol):
         elif self._consumer is not None:
             self.abort()
         elif self._buffer:
-            self.refuse(_head_timeout())
+            self.refuse(_head_timeout(), seen=self._buffer)
         else:
             self.close()
 
@@ -491,15 +504,16 @@ class Connection(asyncio.BufferedProtocol):
         try:
             self._start(parse_request_head(bytes(block), self.settings.limits), rest, end)
         except UpgradeRequired as e:
-            self.refuse(e, [(b"Sec-WebSocket-Version", b"13"), (b"Upgrade", b"websocket")])
+            fields = [(b"Sec-WebSocket-Version", b"13"), (b"Upgrade", b"websocket")]
+            self.refuse(e, fields, seen=block)
         except DownstreamError as e:
-            self.refuse(e)
+            self.refuse(e, seen=block)
 
     def _await_rest_of_head(self, buffer: bytes | bytearray) -> None:
         if len(buffer) > self.settings.limits.max_head:
-            self.refuse(HeadTooLarge("request head too large"))
+            self.refuse(HeadTooLarge("request head too large"), seen=buffer)
         elif buffer[0] < 0x21 and not b"\r\n".startswith(buffer[:2]):
-            self.refuse(BadRequest("not HTTP"))  # most likely TLS on a plain port
+            self.refuse(BadRequest("not HTTP"), seen=buffer)  # most likely TLS on a plain port
         else:
             if not self._scanned:
                 self.set_deadline(self.settings.head_timeout)

@@ -302,8 +302,6 @@ class NativeExchange(BodyStream):
             self._complete = True
             head, body = answer_head(500, connection.server_state.date)
             connection.write(head + body)
-        if connection.server_state.access is not None:
-            self._log_access()
         self._leave()
 
     def _leave(self) -> None:
@@ -421,13 +419,3 @@ class NativeExchange(BodyStream):
             if name.lower() == b"content-length":
                 return int(value) - self._received
         return None
-
-    def _log_access(self) -> None:
-        access = self._connection.server_state.access
-        assert access is not None
-        head = self.head
-        client = head.client[0] if head.client else "-"
-        target = head.target.decode("latin-1")
-        access.info(
-            '%s "%s %s HTTP/%s" %d', client, head.method, target, head.http_version, self._status
-        )

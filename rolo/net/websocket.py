@@ -101,6 +101,7 @@ class WebSocketPeer:
         "_stuck_at",
         "_waiter",
         "broken",
+        "ended_by_us",
         "heard",
         "held",
         "tap",
@@ -145,6 +146,8 @@ class WebSocketPeer:
         woken; if this returns true it is not. Saves the turn of the loop that waking costs."""
         self.broken = False
         """It ended because the other side broke the protocol."""
+        self.ended_by_us = False
+        """It ended since we would not or could not go on, not by the other side's close."""
 
     def __del__(self) -> None:
         # Messages that nobody has read are held until then, whatever became of the socket.
@@ -154,6 +157,11 @@ class WebSocketPeer:
     def closed(self) -> bool:
         """The other side has closed or is gone."""
         return self._closed is not None
+
+    @property
+    def ended_with(self) -> WebSocketDisconnectedError | None:
+        """How it ended, whether or not :meth:`receive` has told; ``None`` before."""
+        return self._closed
 
     # --- messages -------------------------------------------------------------------------
 
@@ -362,7 +370,7 @@ class WebSocketPeer:
         """Fail the connection (RFC 6455 section 7.1.7): close without waiting for an answer."""
         if not self._close_sent:
             self._send_close(code, reason)
-        self.broken = self._deaf = True
+        self.broken = self._deaf = self.ended_by_us = True
         self._end(code, reason)
         self._channel.linger()
 
@@ -394,6 +402,7 @@ class WebSocketPeer:
         if self._closed is None:
             if not self._close_sent:
                 self._send_close(GOING_AWAY, "")
+            self.ended_by_us = True
             self._end(GOING_AWAY, "")
             self._channel.set_deadline(self._close_timeout)
 

@@ -19,6 +19,8 @@ import sys
 import typing as t
 
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
+from rolo.bridge.observer import Observer
+from rolo.observing import AccessLog
 from rolo.serving.base import (
     Adapter,
     App,
@@ -133,6 +135,7 @@ def serve(
     loop: str = "auto",
     limits: Limits | None = None,
     proxy_status: str | None = None,
+    observers: t.Iterable[Observer] = (),
     **options: t.Any,
 ) -> RunningServer:
     """Start a server for ``app`` and return it, accepting connections.
@@ -150,23 +153,30 @@ def serve(
         ``None`` waits for them for ever
     :param startup_timeout: seconds the application gets for its lifespan startup;
         ``None`` waits for ever
-    :param access_log: let the server write its own access log
+    :param access_log: write a line for each exchange of a gateway, see
+        :class:`~rolo.observing.AccessLog`; for other applications, let the server write its own
     :param loop: ``"uvloop"``, ``"asyncio"``, or ``"auto"`` for uvloop where installed
     :param limits: what clients may ask of a gateway, ``None`` for the defaults of
         :class:`~rolo.bridge.limits.Limits`; werkzeug has bounds of its own instead
     :param proxy_status: the name under which answers to errors that no handler of a gateway
         deals with carry Proxy-Status (RFC 9209); ``None`` leaves it out
+    :param observers: are told of everything that a gateway serves, see :mod:`rolo.observing`
     :param options: settings of the server itself, under its own names
     :raises ServerUnavailable: the server is not installed or cannot do what is asked
     :raises OSError: the address cannot be had; the message names it
+    :raises TypeError: ``observers`` for an application that is not a gateway or router
     :raises LifespanError: the application failed to start; its exception is the cause
     """
     with contextlib.ExitStack() as undo:
         if sock is not None:
             undo.callback(sock.close)
         wanted = {"http/1.1", *needs} | ({"tls"} if tls else set())
-        bridge = {"limits": limits or DEFAULT_LIMITS, "proxy_status": proxy_status}
-        adapter, fitted = _fit(app, server, wanted, mode, threads, bridge)
+        bridge = {
+            "limits": limits or DEFAULT_LIMITS,
+            "proxy_status": proxy_status,
+            "observers": [*observers],
+        }
+        adapter, fitted, access_log = _fit(app, server, wanted, mode, threads, bridge, access_log)
         if fitted.close is not None:
             undo.callback(fitted.close)
         if sock is None:
@@ -194,8 +204,10 @@ def _fit(
     mode: Mode,
     threads: int | None,
     bridge: dict[str, t.Any],
-) -> tuple[Adapter, Fitted]:
-    """Choose the adapter and give ``app`` the form it calls."""
+    access_log: bool,
+) -> tuple[Adapter, Fitted, bool]:
+    """Choose the adapter and give ``app`` the form it calls; say whether the server is left
+    to write an access log."""
     if _is_a(app, "rolo.routing.router", "Router"):
         from rolo.gateway.gateway import Gateway
         from rolo.gateway.handlers import RouterHandler
@@ -205,9 +217,13 @@ def _fit(
         if server == "auto":
             needs = needs | {"websocket"}
         adapter = choose(server, needs)
-        return adapter, adapter.fit_gateway(app, mode=mode, threads=threads, **bridge)
+        if access_log:
+            bridge["observers"].append(AccessLog())
+        return adapter, adapter.fit_gateway(app, mode=mode, threads=threads, **bridge), False
+    if bridge["observers"]:
+        raise TypeError("observers are for gateways and routers; an AsgiGateway is given its own")
     adapter = choose(server, needs, "asgi" if is_asgi(app) else "wsgi")
-    return adapter, adapter.fit_app(app, threads=threads)
+    return adapter, adapter.fit_app(app, threads=threads), access_log
 
 
 def _is_a(app: t.Any, module: str, name: str) -> bool:

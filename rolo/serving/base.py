@@ -20,6 +20,7 @@ import typing as t
 
 from rolo.bridge.downstream import Capabilities
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
+from rolo.bridge.observer import Observer
 from rolo.serving.lifespan import Lifespan
 from rolo.serving.loop import Lifetime, LoopThread, loop_factory
 from rolo.serving.sockets import url_host
@@ -83,6 +84,7 @@ class Settings:
     startup_timeout: float | None = 30.0
     """Seconds the application gets to start; ``None`` waits for ever."""
     access_log: bool = False
+    """Whether the server writes one of its own."""
     loop: str = "auto"
     """``"uvloop"``, ``"asyncio"``, or ``"auto"``: uvloop where it is installed."""
     options: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
@@ -170,6 +172,7 @@ class Adapter(abc.ABC):
         threads: int | None,
         limits: Limits = DEFAULT_LIMITS,
         proxy_status: str | None = None,
+        observers: t.Sequence[Observer] = (),
     ) -> Fitted:
         """Return ``gateway`` in the form this server calls."""
 
@@ -208,11 +211,17 @@ class LoopAdapter(Adapter):
         threads: int | None,
         limits: Limits = DEFAULT_LIMITS,
         proxy_status: str | None = None,
+        observers: t.Sequence[Observer] = (),
     ) -> Fitted:
         from rolo.gateway.asgi import AsgiGateway
 
         app = AsgiGateway(
-            gateway, threads=threads, mode=mode, limits=limits, proxy_status=proxy_status
+            gateway,
+            threads=threads,
+            mode=mode,
+            limits=limits,
+            proxy_status=proxy_status,
+            observers=observers,
         )
         return Fitted(app, app.close)
 

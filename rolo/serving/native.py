@@ -8,6 +8,7 @@ import ssl as ssl_module
 import typing as t
 
 from rolo.bridge.bridge import Bridge
+from rolo.bridge.observation import Observation
 from rolo.gateway.asgi import AsgiGateway
 from rolo.native.connection import ExchangeHandler, NativeSettings, ServerState
 from rolo.native.http import CAPABILITIES
@@ -53,6 +54,7 @@ async def start(
     uds: str | None = None,
     ssl: ssl_module.SSLContext | None = None,
     settings: NativeSettings | None = None,
+    observation: Observation | None = None,
 ) -> NativeServer:
     """Serve ``handler`` on the running loop; returns when connections are accepted.
 
@@ -62,11 +64,13 @@ async def start(
     :param sock: a listening, non-blocking socket to use instead; closed with the server
     :param uds: path of a UNIX socket to make and listen on instead
     :param ssl: server context; its ALPN should offer ``http/1.1`` only
+    :param observation: is told of requests that the server refuses by itself
     :raises OSError: the address cannot be had
     """
     if sock is None:
         sock = listen(host or "", port) if uds is None else listen_unix(uds)
-    server_state = ServerState(handler, settings, scheme="https" if ssl is not None else "http")
+    scheme = "https" if ssl is not None else "http"
+    server_state = ServerState(handler, settings, scheme=scheme, observation=observation)
     tls: dict[str, t.Any] = {}
     if ssl is not None:
         tls = {"ssl": ssl, "ssl_handshake_timeout": _TLS_HANDSHAKE_TIMEOUT}
@@ -94,8 +98,9 @@ class NativeAdapter(LoopAdapter):
 
     async def run(self, app: AsgiApp, settings: Settings, lifetime: Lifetime) -> None:
         bridge: Bridge = app.bridge  # type: ignore[attr-defined]
+        if settings.access_log:
+            raise TypeError("an AsgiGateway is given its access log: observers=[AccessLog()]")
         options = {
-            "access_log": settings.access_log,
             "limits": HeadLimits(
                 bridge.limits.max_head, bridge.limits.max_fields, bridge.limits.max_target
             ),
@@ -113,6 +118,7 @@ class NativeAdapter(LoopAdapter):
             sock=settings.sock,
             ssl=None if settings.tls is None else settings.tls.context(),
             settings=NativeSettings(**options),
+            observation=bridge.observation,
         )
         lifetime.ready()
         await server.close(await lifetime.stopping())

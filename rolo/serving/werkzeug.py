@@ -23,6 +23,7 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from rolo.bridge.downstream import Capabilities
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
+from rolo.bridge.observer import Observer
 from rolo.errors import DownstreamError, describe
 from rolo.serving.base import (
     HEAD_TIMEOUT,
@@ -67,10 +68,12 @@ class WerkzeugAdapter(Adapter):
         threads: int | None,
         limits: Limits = DEFAULT_LIMITS,
         proxy_status: str | None = None,
+        observers: t.Sequence[Observer] = (),
     ) -> Fitted:
         from rolo.gateway.wsgi import WsgiGateway
 
-        return Fitted(WsgiGateway(gateway))
+        app = WsgiGateway(gateway, observers=observers)
+        return Fitted(app, app.close)
 
     def fit_app(self, app: App, *, threads: int | None) -> Fitted:
         if is_asgi(app):

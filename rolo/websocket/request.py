@@ -8,6 +8,7 @@ from functools import wraps
 from werkzeug.datastructures import Headers
 from werkzeug.sansio.request import Request
 
+from rolo.errors import Failure
 from rolo.request import headers_from_environ
 from rolo.websocket.adapter import (
     BytesMessage,
@@ -183,6 +184,10 @@ class WebSocketRequest(Request):
         self._websocket: WebSocket | None = None
         self._rejected = False
         self._handed_over = False
+        self.rejection: Response | None = None
+        """What the handshake was answered with instead of being accepted."""
+        self.failure: Failure | None = None
+        """The error that ended it, see :meth:`fail`."""
 
     @property
     def socket(self) -> WebSocketAdapter:
@@ -199,6 +204,10 @@ class WebSocketRequest(Request):
         """Whether the handshake was accepted."""
         return self._websocket is not None or self._handed_over
 
+    def is_handed_over(self) -> bool:
+        """Whether it was accepted for somebody to serve after the handler, as a relay does."""
+        return self._handed_over
+
     def is_rejected(self) -> bool:
         """Whether the handshake was answered with an HTTP response."""
         return self._rejected
@@ -210,6 +219,7 @@ class WebSocketRequest(Request):
         """
         self._raise_if_decided()
         self._rejected = True
+        self.rejection = response
         try:
             self.socket.reject(response.status_code, response.headers, response.iter_encoded())
         finally:
@@ -290,6 +300,7 @@ class WebSocketRequest(Request):
 
         if isinstance(error, WebSocketDisconnectedError):
             return
+        self.failure = Failure.of(error)
         try:
             if self.is_upgraded():
                 self.close(code=1011)

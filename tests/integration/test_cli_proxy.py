@@ -146,7 +146,7 @@ def test_dead_upstream_is_502_and_one_log_line(rolo):
     command = rolo("proxy", url, "--listen", "127.0.0.1:0")
     assert get(command.port(), "/")[0] == 502
     command.expect(f"upstream error.*{url}")
-    command.expect(r'"GET / HTTP/1\.1" 502 \d+\.\d{3} -$')
+    command.expect(r'"GET / HTTP/1\.1" 502 \d+\.\d{3} - 4 ConnectError$')
 
 
 def test_running_exchange_is_finished_at_the_signal(rolo, origin):

@@ -1,0 +1,291 @@
+"""Hands events to observers, each on a thread of its own and behind a bounded queue.
+
+The loop puts an event into a list and goes on. The thread comes some hundredths of a second
+later for all that has gathered: woken for each event, it would make the loop wait for the
+interpreter's lock at every one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import collections
+import itertools
+import logging
+import threading
+import time
+import typing as t
+
+from rolo.bridge.downstream import RequestHead
+from rolo.bridge.observer import (
+    METHODS,
+    Answer,
+    AnswerBody,
+    Ended,
+    Event,
+    Exchange,
+    Message,
+    Missed,
+    Observer,
+    RequestBody,
+    RequestStarted,
+)
+from rolo.errors import RoloError, describe
+
+LOG = logging.getLogger(__name__)
+
+_GATHER = 0.02
+"""Seconds for which events gather before the observer's thread comes for them."""
+_LINE = 8 * 1024
+"""Bytes of a request line that could not be read which are shown."""
+_HEAD = 512
+"""What an event without a body weighs beside its head: about what Python needs for it."""
+
+_numbers = itertools.count(1)
+
+
+class Observation:
+    """The observers of one bridge.
+
+    :param observers: who is told; each must be an :class:`Observer`
+    :raises TypeError: one is not
+    """
+
+    def __init__(self, observers: t.Iterable[Observer]) -> None:
+        self._deliveries = [Delivery(observer) for observer in observers]
+        self._to: dict[type[Event], tuple[Delivery, ...]] = {
+            kind: tuple(each for each in self._deliveries if each.wants(kind)) for kind in METHODS
+        }
+
+    def begin(
+        self, kind: t.Literal["http", "websocket"], head: RequestHead, line: bytes | None = None
+    ) -> Exchange:
+        """Tell that an exchange has begun."""
+        if line is None:
+            line = b"%s %s HTTP/%s" % (
+                head.method.encode("latin-1", "replace"),
+                head.target,
+                head.http_version.encode("latin-1", "replace"),
+            )
+        return self._begin(kind, head.client, head, line)
+
+    def refused(
+        self,
+        client: tuple[str, int] | None,
+        seen: bytes | bytearray,
+        error: RoloError,
+        headers: t.Iterable[tuple[bytes, bytes]],
+        body: bytes,
+    ) -> None:
+        """Tell of a request that the server refused while it read the head.
+
+        :param seen: what came of the head
+        """
+        line = bytes(seen[:_LINE]).lstrip(b"\r\n").partition(b"\n")[0].rstrip(b"\r")
+        exchange = self._begin("http", client, None, line)
+        self.tell(Answer, exchange, error.status, b"", [*headers])
+        self.tell(AnswerBody, exchange, body)
+        self.tell(
+            Ended,
+            exchange,
+            "refused",
+            type(error).__name__,
+            describe(error),
+            error.status,
+            None,
+            0,
+            len(body),
+            exchange.started,
+        )
+
+    def _begin(
+        self,
+        kind: t.Literal["http", "websocket"],
+        client: tuple[str, int] | None,
+        head: RequestHead | None,
+        line: bytes,
+    ) -> Exchange:
+        exchange = Exchange(next(_numbers), kind, client, head, line, time.monotonic(), time.time())
+        self.tell(RequestStarted, exchange)
+        return exchange
+
+    def tell(self, kind: type[Event], exchange: Exchange, *fields: t.Any) -> None:
+        """Tell whoever wants to know: now, in ``exchange``, an event with ``fields``."""
+        deliveries = self._to[kind]
+        if deliveries:
+            event = kind(exchange, time.monotonic(), *fields)
+            weight = _weight(event)
+            for delivery in deliveries:
+                delivery.put(event, weight)
+
+    def close(self, timeout: float | None = 5.0) -> None:
+        """Let the observers see what is left, and end their threads.
+
+        :param timeout: seconds after which one that has not finished is left behind;
+            ``None`` waits for ever
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for delivery in self._deliveries:
+            delivery.stop()
+        for delivery in self._deliveries:
+            delivery.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+
+
+def _weight(event: Event) -> int:
+    if isinstance(event, (RequestBody, AnswerBody)):
+        return len(event.data)
+    if isinstance(event, Message):
+        return event.size
+    head = event.exchange.head
+    if head is None:
+        return _HEAD + len(event.exchange.line)
+    return _HEAD + (head.size or sum(len(name) + len(value) for name, value in head.headers))
+
+
+class Delivery:
+    """The queue and the thread of one observer. The thread begins with the first event."""
+
+    def __init__(self, observer: Observer) -> None:
+        if not isinstance(observer, Observer):
+            raise TypeError(f"{observer!r} is not an Observer")
+        self._observer = observer
+        self._methods = {
+            kind: getattr(observer, name)
+            for kind, name in METHODS.items()
+            if getattr(type(observer), name) is not getattr(Observer, name)
+            or name in vars(observer)
+        }
+        self._max_events, self._max_bytes = observer.max_events, observer.max_bytes
+        self._queue: collections.deque[tuple[t.Any, int]] = collections.deque()
+        self._lock = threading.Lock()
+        # Each is written by one side only: those who put, under the lock, or the thread.
+        self._put_bytes = self._taken_bytes = 0
+        self._missed = self._missed_bytes = 0
+        self._thread: threading.Thread | None = None
+        self._idle = True
+        self._wake = threading.Semaphore(0)
+        self._hurry = threading.Event()
+        self._stopping = False
+        self._logged: set[tuple[str, type[BaseException]]] = set()
+
+    def wants(self, kind: type[Event]) -> bool:
+        """Whether the observer has overridden the method for it."""
+        return kind in self._methods
+
+    def put(self, event: Event, weight: int) -> None:
+        """Hand ``event`` over, or leave it out. Any thread; never waits for the observer."""
+        with self._lock:
+            if self._stopping:
+                return
+            waiting = self._put_bytes - self._taken_bytes + weight
+            if (
+                len(self._queue) >= self._max_events
+                or waiting > self._max_bytes
+                or not self._started()
+            ):
+                self._missed += 1
+                self._missed_bytes += weight
+                self._hurry.set()
+                return
+            if self._missed:
+                self._queue.append((self._take_missed(), 0))
+            self._put_bytes += weight
+            self._queue.append((event, weight))
+            if self._idle:
+                self._idle = False
+                self._wake.release()
+            if waiting * 2 > self._max_bytes or len(self._queue) * 2 > self._max_events:
+                self._hurry.set()
+
+    def stop(self) -> None:
+        """Hand over what is here, and nothing more."""
+        with self._lock:
+            self._stopping = True
+            self._started()  # if only to be told that it is closed
+            self._hurry.set()
+            self._wake.release()
+
+    def join(self, timeout: float | None) -> None:
+        """Wait for the thread to end; after ``timeout`` seconds it is left behind."""
+        thread = self._thread
+        if thread is None or thread is threading.current_thread():
+            return
+        thread.join(timeout)
+        if thread.is_alive():
+            LOG.warning(
+                "observer %s has not finished; %d events are left", self._name, len(self._queue)
+            )
+        atexit.unregister(self._finish)
+
+    @property
+    def _name(self) -> str:
+        return type(self._observer).__name__
+
+    def _take_missed(self) -> Missed:
+        missed = Missed(self._missed, self._missed_bytes)
+        self._missed = self._missed_bytes = 0
+        return missed
+
+    def _started(self) -> bool:
+        """Start the thread, unless it runs; False if the system has no thread to give."""
+        if self._thread is None:
+            # A daemon: an observer that hangs must not keep the program from its end.
+            thread = threading.Thread(
+                target=self._run, name=f"rolo-observer-{self._name}", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:
+                return False
+            self._thread = thread
+            atexit.register(self._finish)
+        return True
+
+    def _finish(self) -> None:
+        """Nobody has closed the server: hand over what is left as the program ends."""
+        self.stop()
+        self.join(1.0)
+
+    # --- the observer's thread
+
+    def _run(self) -> None:
+        while True:
+            self._wake.acquire()
+            if not self._stopping:
+                self._hurry.wait(_GATHER)
+            self._hurry.clear()
+            self._deliver()
+            with self._lock:
+                if self._queue:
+                    self._wake.release()
+                elif self._missed:
+                    self._queue.append((self._take_missed(), 0))
+                    self._wake.release()
+                elif self._stopping:
+                    break
+                else:
+                    self._idle = True
+        self._call("close", self._observer.close)
+
+    def _deliver(self) -> None:
+        queue, methods = self._queue, self._methods
+        while queue:
+            event, weight = queue.popleft()
+            if type(event) is Missed:
+                self._call("on_missed", self._observer.on_missed, event)
+            else:
+                self._call(METHODS[type(event)], methods[type(event)], event)
+            self._taken_bytes += weight
+            del event
+
+    def _call(self, name: str, method: t.Callable[..., t.Any], *args: t.Any) -> None:
+        try:
+            method(*args)
+        except BaseException as exc:
+            if (name, type(exc)) not in self._logged:
+                self._logged.add((name, type(exc)))
+                LOG.error(
+                    "observer %s failed in %s (the like is not logged again)",
+                    self._name,
+                    name,
+                    exc_info=exc,
+                )
