@@ -7,10 +7,10 @@ JOBS ?= auto
 UPSTREAM ?=
 LISTEN ?= 127.0.0.1:8000
 
-.PHONY: help install run test test-minimum autobahn format lint dist docs bench clean
+.PHONY: help install run test test-minimum mutants autobahn format lint dist docs bench clean
 
 help:
-	@echo "make install | run [UPSTREAM=URL] [LISTEN=HOST:PORT] | test | test-minimum | autobahn | format | lint | dist | docs | bench | clean"
+	@echo "make install | run [UPSTREAM=URL] [LISTEN=HOST:PORT] | test | test-minimum | mutants | autobahn | format | lint | dist | docs | bench | clean"
 
 $(VENV)/.installed: pyproject.toml rolo/_version.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -39,6 +39,10 @@ test-minimum:
 	$(PYTHON) tests/minimum.py > $(MINIMUM)/constraints.txt
 	$(MINIMUM)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' -c $(MINIMUM)/constraints.txt
 	$(MINIMUM)/bin/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+# Which wrong changes does no test notice? make mutants ARGS="--sample 50 --seed 1 rolo/wire"
+mutants: install
+	$(BIN)/python tests/mutants.py $(ARGS)
 
 # Needs a Python 2.7 for the suite; says so and succeeds where there is none.
 autobahn: install
