@@ -11,7 +11,7 @@ from rolo.asgi.environ import Scope, head_from_scope
 from rolo.asgi.watch import Event, Receive, Send, Sweeper, Watched, end_task
 from rolo.bridge.downstream import Capabilities, RequestHead
 from rolo.errors import ClientDisconnected, DownstreamError
-from rolo.net.body_stream import Sink, pipe_read
+from rolo.net.body_stream import Sink
 from rolo.wire.admission import admit
 from rolo.wire.fields import RawHeaders
 from rolo.wire.http1 import Framing, list_items
@@ -148,7 +148,9 @@ class AsgiHttpDownstream(Watched):
                 return bytes(piece)
 
     async def pipe_body(self, sink: Sink) -> None:
-        await pipe_read(self, sink)
+        while piece := await self.receive_body():
+            if not sink.write(piece):
+                await sink.drained()
 
     def _take_spooled(self) -> bytes:
         assert self._spool is not None

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import typing as t
+from collections.abc import AsyncIterable
 
 from rolo.bridge.lazy_response import LazyResponse
 from rolo.errors import UnsendableAnswer
-from rolo.net.body_stream import Sink, pipe_pulled
+from rolo.net.body import Body, LoopBody, body_of
+from rolo.net.body_stream import Sink
 from rolo.portal.portal import Portal
 from rolo.response import Response
 from rolo.wire.fields import RawHeaders
@@ -24,12 +26,6 @@ class BodyDownstream(t.Protocol):
     async def send_body(self, chunk: bytes) -> None: ...
 
 
-class PulledBody(t.Protocol):
-    """A response body that the loop pulls itself, without a thread."""
-
-    def __aiter__(self) -> t.AsyncIterator[bytes]: ...
-
-
 @dataclasses.dataclass(slots=True, eq=False)
 class Answer:
     """A response taken apart: what to send, and what to close afterwards."""
@@ -39,17 +35,17 @@ class Answer:
     headers: RawHeaders
     whole: bytes | None
     """The complete body, if it is there already."""
-    pulled: PulledBody | None
+    pulled: LoopBody | None
     """A body for the loop to pull."""
     iterable: t.Iterable[bytes] | None
     """A body that only sync code may iterate."""
     close: t.Callable[[], None]
-    body: t.Any = None
+    body: Body | None = None
     """Whatever the parts above came from."""
 
     def trailers(self) -> RawHeaders:
         """Return the trailer fields of the body; none before its end, or where it has none."""
-        return getattr(self.body, "trailers", None) or []
+        return [] if self.body is None else self.body.trailers
 
 
 def answer_of(response: Response, environ: t.Callable[[], t.Any], method: str) -> Answer:
@@ -79,12 +75,11 @@ def answer_of(response: Response, environ: t.Callable[[], t.Any], method: str) -
         return Answer(status, reason, headers, b"", None, None, close)
     if isinstance(body, list | tuple):
         return Answer(status, reason, headers, b"".join(body), None, None, close)
-    if not hasattr(body, "__aiter__"):
-        iterable = t.cast("t.Iterable[bytes]", body)
-        return Answer(status, reason, headers, None, None, iterable, close, body)
-    read_whole = getattr(body, "read_whole_nowait", None)
-    whole = read_whole() if read_whole is not None else None
-    pulled = t.cast(PulledBody, body) if whole is None else None
+    body = body_of(body)
+    if not isinstance(body, LoopBody):
+        return Answer(status, reason, headers, None, None, body, close, body)
+    whole = body.read_whole_nowait()
+    pulled = body if whole is None else None
     if whole is not None and not _has_length(headers):
         # That all of it is here already is chance: what came without a length goes without.
         headers = [*headers, (b"Transfer-Encoding", b"chunked")]
@@ -123,17 +118,17 @@ def _completed_headers(response: Response, environ: t.Callable[[], t.Any]) -> Ra
 
 def _encoded_body(response: Response) -> t.Any:
     body = response.response
-    if hasattr(body, "__aiter__") or response.direct_passthrough:
+    if isinstance(body, AsyncIterable) or response.direct_passthrough:
         return body
     if isinstance(body, list | tuple):
         return list(response.iter_encoded())
     return response.iter_encoded()
 
 
-async def pump(body: PulledBody, downstream: BodyDownstream) -> None:
+async def pump(body: LoopBody, downstream: BodyDownstream) -> None:
     """Send what the loop pulls from ``body``, piped where the server takes that."""
     if downstream.sink is not None:
-        await pipe_pulled(body, downstream.sink)
+        await body.pipe(downstream.sink)
         return
     async for piece in body:
         if piece:

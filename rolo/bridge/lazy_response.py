@@ -12,19 +12,26 @@ import typing as t
 
 from werkzeug.datastructures import Headers
 
+from rolo.net.body import close_given
 from rolo.response import Response
 from rolo.wire.fields import RawHeaders
 
 
 @dataclasses.dataclass(slots=True, eq=False)
 class UpstreamAnswer:
-    """An answer as an upstream gave it, hop-by-hop fields gone."""
+    """An answer as an upstream gave it. Whoever has it closes ``body``."""
 
     status: int
     reason: bytes
     headers: RawHeaders
-    body: t.Any
-    """An iterable of bytes with ``close()``, or a list of bytes."""
+    """On its way to the client hop-by-hop fields are gone; before, they are as received."""
+    body: t.Any  # Body | list[bytes]
+    version: str = "1.1"
+    """``"1.0"`` or ``"1.1"``."""
+    reused: bool = False
+    """It came over a connection that had carried others before."""
+    retried: str | None = None
+    """Why the request was sent twice; ``None`` if it was not."""
 
 
 class LazyResponse(Response):
@@ -74,7 +81,7 @@ class LazyResponse(Response):
         if self._built:
             super().close()
         elif self._answer is not None:
-            _close(self._answer.body)
+            close_given(self._answer.body)
 
     def _build(self) -> None:
         own = self.__dict__
@@ -100,7 +107,7 @@ class LazyResponse(Response):
             # werkzeug adds a default that the upstream did not send.
             self.headers.pop("Content-Type", None)
         # A handler may replace the body; the upstream's still has to be closed.
-        self.call_on_close(lambda: _close(answer.body))
+        self.call_on_close(lambda: close_given(answer.body))
 
     def __getattr__(self, name: str) -> t.Any:
         # Only called when the attribute is missing, which it is before _build.
@@ -113,9 +120,3 @@ class LazyResponse(Response):
         if not self.__dict__["_built"]:
             self._build()
         super().__setattr__(name, value)
-
-
-def _close(body: t.Any) -> None:
-    close = getattr(body, "close", None)
-    if close is not None:
-        close()

@@ -14,6 +14,7 @@ import typing as t
 from rolo.bridge.downstream import HttpDownstream
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
 from rolo.errors import RoloError
+from rolo.net.body import Upload
 from rolo.net.body_stream import SeenSink, Sink
 from rolo.portal.portal import Portal
 from rolo.wire.fields import RawHeaders
@@ -30,7 +31,7 @@ class ReplayLimitExceeded(RoloError):
     phase = "request body"
 
 
-class RequestBody:
+class RequestBody(Upload):
     """Pieces of one request body, in order, for whoever asks first.
 
     :param replay_limit: how many bytes read by a handler are kept for forwarding;

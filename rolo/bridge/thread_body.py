@@ -6,6 +6,7 @@ import collections
 import threading
 import typing as t
 
+from rolo.net.body import LoopBody
 from rolo.net.body_stream import BodyStream, Sink
 from rolo.portal.containment import contained
 from rolo.portal.portal import Portal
@@ -15,7 +16,7 @@ _AHEAD = 128 * 1024
 """Bytes that a generator on a worker thread may be ahead of the client."""
 
 
-class ThreadBody(BodyStream):
+class ThreadBody(BodyStream, LoopBody):
     """Iterates a sync body on the worker pool, one stretch at a time.
 
     A worker pulls pieces and hands them to the loop; when the client cannot keep up it

@@ -33,34 +33,6 @@ class Sink(t.Protocol):
         """
 
 
-class Source(t.Protocol):
-    """A body that is read piece by piece."""
-
-    async def receive_body(self) -> bytes: ...
-
-
-async def pipe_read(source: Source, sink: Sink) -> None:
-    """Pipe ``source`` if it can be piped, else what reading it gives."""
-    pipe = getattr(source, "pipe", None)
-    if pipe is not None:
-        await pipe(sink)
-        return
-    while piece := await source.receive_body():
-        if not sink.write(piece):
-            await sink.drained()
-
-
-async def pipe_pulled(body: t.AsyncIterable[bytes], sink: Sink) -> None:
-    """Pipe ``body`` if it can be piped, else what pulling it gives."""
-    pipe = getattr(body, "pipe", None)
-    if pipe is not None:
-        await pipe(sink)
-        return
-    async for piece in body:
-        if piece and not sink.write(piece):
-            await sink.drained()
-
-
 class SeenSink:
     """An sink, with what is written to it shown to ``see`` first."""
 

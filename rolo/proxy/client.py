@@ -76,10 +76,9 @@ class ForwardingClient(HttpClient):
         :raises ClientDisconnected: the client left while we waited
         """
         if portal is None:
-            response = self._blocking.send(request)
-            return UpstreamAnswer(
-                response.status, response.reason, response_headers(response.headers), response.body
-            )
+            answer = self._blocking.send(request)
+            answer.headers = response_headers(answer.headers)
+            return answer
         return portal.call(self._send_on_loop(request, portal, on_interim))
 
     def request(self, request: Request, server: str | None = None) -> Response:
@@ -99,14 +98,13 @@ class ForwardingClient(HttpClient):
     async def _send_on_loop(
         self, request: UpstreamRequest, portal: Portal, on_interim: OnInterim | None
     ) -> UpstreamAnswer:
-        transport = portal.loop_scope.resource(self, lambda: self._new_transport(portal.loop_scope))
-        response = await transport.send(request, on_interim=on_interim)
-        return UpstreamAnswer(
-            response.status,
-            response.reason,
-            response_headers(response.headers),
-            ForwardedBody(response.body, portal),
+        transport: LoopTransport = portal.loop_scope.resource(
+            self, lambda: self._new_transport(portal.loop_scope)
         )
+        answer = await transport.send(request, on_interim=on_interim)
+        answer.headers = response_headers(answer.headers)
+        answer.body = ForwardedBody(answer.body, portal)
+        return answer
 
     def _new_transport(self, loop_scope: LoopScope) -> LoopTransport:
         self._loop_scopes.add(loop_scope)

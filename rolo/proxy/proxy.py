@@ -10,6 +10,7 @@ from werkzeug.datastructures import Headers
 from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
 from rolo.bridge.request import BridgeRequest
 from rolo.http_client import HttpClient
+from rolo.net.body import Body
 from rolo.portal.portal import Portal
 from rolo.proxy.client import ForwardingClient, portal_of
 from rolo.proxy.forwarded_fields import ForwardedPolicy
@@ -255,13 +256,15 @@ def upstream_answer_of(response: Response) -> UpstreamAnswer:
     )
 
 
-class _ClientBody:
+class _ClientBody(Body):
     def __init__(self, response: Response) -> None:
         self._response = response
-        self.close = response.close
 
     def __iter__(self) -> t.Iterator[bytes]:
         return iter(self._response.iter_encoded())
+
+    def close(self) -> None:
+        self._response.close()
 
 
 def forward(

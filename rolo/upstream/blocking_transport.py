@@ -13,7 +13,9 @@ import logging
 import time
 import typing as t
 
+from rolo.bridge.lazy_response import UpstreamAnswer
 from rolo.errors import ConnectTimeout, ExchangeTimeout, SendError, UpstreamClosed, UpstreamError
+from rolo.net.body import Body
 from rolo.upstream.blocking_dial import BlockingDialer
 from rolo.upstream.blocking_exchange import BodySourceError, Conversation, OnSyncInterim
 from rolo.upstream.blocking_pool import BlockingPool, Link
@@ -27,7 +29,7 @@ LOG = logging.getLogger(__name__)
 _MANY_POOLS = 256
 
 
-class SyncUpstreamBody:
+class SyncUpstreamBody(Body):
     """The body of an answer, pulled from the origin.
 
     Iterating yields each piece as soon as it has arrived. The connection goes back to the
@@ -139,22 +141,6 @@ class SyncUpstreamBody:
             self.close()
 
 
-class SyncUpstreamResponse(t.NamedTuple):
-    """An answer whose head has arrived. Close ``body``."""
-
-    status: int
-    reason: bytes
-    version: str
-    """``"1.1"`` or ``"1.0"``."""
-    headers: RawHeaders
-    """As received: order, case and repeats kept, hop-by-hop fields included."""
-    body: SyncUpstreamBody
-    reused: bool
-    """The connection had carried an exchange before."""
-    retried: str | None = None
-    """Why a first attempt on a stale pooled connection was repeated, if it was."""
-
-
 class SyncTransport:
     """Sends requests to any number of origins, one connection pool for each.
 
@@ -184,7 +170,7 @@ class SyncTransport:
 
     def send(
         self, request: UpstreamRequest, on_interim: OnSyncInterim | None = None
-    ) -> SyncUpstreamResponse:
+    ) -> UpstreamAnswer:
         """Send ``request`` and wait for the head of its answer.
 
         ``request.body`` may be ``None``, bytes, an object with ``read1(n)`` or ``read(n)``,
@@ -226,8 +212,8 @@ class SyncTransport:
                 LOG.debug("retrying %s %s: %s", request.method, origin, retried)
                 continue
             body = SyncUpstreamBody(conversation, functools.partial(pool.give, link))
-            return SyncUpstreamResponse(
-                head.status, head.reason, head.version, head.headers, body, reused, retried
+            return UpstreamAnswer(
+                head.status, head.reason, head.headers, body, head.version, reused, retried
             )
 
     def close(self) -> None:

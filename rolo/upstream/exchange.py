@@ -19,9 +19,9 @@ from rolo.errors import (
     UpstreamClosed,
     UpstreamError,
 )
-from rolo.net.body_stream import pipe_read
+from rolo.net.body import Upload
 from rolo.upstream.connection import Connection
-from rolo.upstream.request import MAX_INTERIMS, AsyncBody, OnInterim, UpstreamRequest
+from rolo.upstream.request import MAX_INTERIMS, OnInterim, UpstreamRequest
 from rolo.upstream.response_body import UpstreamBody
 from rolo.upstream.settings import PoolLimits, Timeouts
 from rolo.wire.fields import RawHeaders
@@ -166,7 +166,7 @@ class Exchange:
         self._upload = self._loop.create_task(self._send_body(body), name="rolo-upload")
         self._upload.add_done_callback(self._upload_ended)
 
-    async def _send_body(self, body: bytes | AsyncBody) -> None:
+    async def _send_body(self, body: bytes | Upload) -> None:
         if self._go_on is not None:
             await asyncio.wait((self._go_on,), timeout=_CONTINUE_PATIENCE)
         connection = self._connection
@@ -178,7 +178,7 @@ class Exchange:
         self._pulled = True
         length = self._request.length
         sink = _UploadSink(connection, length)
-        await pipe_read(body, sink)
+        await body.pipe(sink)
         if sink.left:
             raise BadRequest("the request body is shorter than its Content-Length")
         if length is None:

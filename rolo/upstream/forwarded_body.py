@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import typing as t
 
+from rolo.net.body import LoopBody
 from rolo.net.body_stream import Sink
 from rolo.portal.portal import Portal
 from rolo.portal.thread_reader import ThreadReader
 from rolo.upstream.response_body import UpstreamBody
 
 
-class ForwardedBody:
+class ForwardedBody(LoopBody):
     """The body of an answer that arrives on the event loop.
 
     Handlers iterate it like any iterable of bytes (each step waits through the portal);
@@ -38,7 +39,6 @@ class ForwardedBody:
             yield piece
 
     async def pipe(self, sink: Sink) -> None:
-        """As :meth:`UpstreamBody.pipe`."""
         if self._thread_reader is not None:
             for piece in await self._thread_reader.stop():
                 if not sink.write(piece):
@@ -62,12 +62,10 @@ class ForwardedBody:
         return piece
 
     def read_whole_nowait(self) -> bytes | None:
-        """Return the whole body if it is here already, else ``None``."""
         return self.upstream.read_whole_nowait() if self._thread_reader is None else None
 
     @property
     def trailers(self) -> list[tuple[bytes, bytes]]:
-        """The trailer fields; empty before the end of the body."""
         return self.upstream.trailers
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from rolo.net.body import Upload
 from rolo.wire.fields import RawHeaders
 from rolo.wire.trailers import without_trailer_field
 
@@ -13,13 +14,6 @@ OnInterim = t.Callable[[int, RawHeaders], t.Awaitable[None]]
 
 MAX_INTERIMS = 200
 """1xx answers of an origin before its final one; with more it has no answer."""
-
-
-class AsyncBody(t.Protocol):
-    """A request body pulled on the loop. An ``HttpDownstream`` is one."""
-
-    async def receive_body(self) -> bytes:
-        """Return the next piece, ``b""`` at the end; raise if it broke."""
 
 
 # RFC 9110 section 9.2.2
@@ -40,7 +34,7 @@ class UpstreamRequest:
     method: str
     target: bytes
     headers: RawHeaders
-    body: bytes | AsyncBody | None = None
+    body: bytes | Upload | None = None
     length: int | None = None
     expect_continue: bool = False
     """The client waits for 100 (Continue): the body is pulled only when the origin sends

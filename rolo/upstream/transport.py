@@ -7,10 +7,10 @@ those that frame the body.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import typing as t
 from threading import get_ident
 
+from rolo.bridge.lazy_response import UpstreamAnswer
 from rolo.errors import BadRequest, ConnectTimeout, ExchangeTimeout, SendError, UpstreamClosed
 from rolo.net.read_buffer import read_buffer
 from rolo.upstream.connection import READ_SIZE, Connection
@@ -20,33 +20,15 @@ from rolo.upstream.pool import OriginStats, Pool
 from rolo.upstream.request import OnInterim, UpstreamRequest
 from rolo.upstream.response_body import UpstreamBody
 from rolo.upstream.settings import PoolLimits, Timeouts, Tls
-from rolo.wire.fields import RawHeaders
 from rolo.wire.http1 import HeadLimits, encode_request_head
 
 if t.TYPE_CHECKING:
     from rolo.wire.target import Origin
 
-__all__ = ["LoopTransport", "OriginStats", "UpstreamBody", "UpstreamResponse"]
+__all__ = ["LoopTransport", "OriginStats", "UpstreamBody"]
 
 _ON_TOP = 64 * 1024
 _RETRY_REASON = "a reused connection ended before the answer began"
-
-
-@dataclasses.dataclass(slots=True)
-class UpstreamResponse:
-    """An answer whose body is still to be read. The receiver closes ``body``."""
-
-    status: int
-    reason: bytes
-    version: str
-    """``"1.0"`` or ``"1.1"``."""
-    headers: RawHeaders
-    """As received: order, case, repeats, framing fields and all."""
-    body: UpstreamBody
-    reused: bool
-    """It came over a connection that had carried others before."""
-    retried: str | None = None
-    """Why the request was sent twice; ``None`` if it was not."""
 
 
 class LoopTransport:
@@ -98,7 +80,7 @@ class LoopTransport:
 
     async def send(
         self, request: UpstreamRequest, *, on_interim: OnInterim | None = None
-    ) -> UpstreamResponse:
+    ) -> UpstreamAnswer:
         """Send ``request`` and return the answer as soon as its head is there.
 
         A request body that is pulled goes on being sent while the answer is read. To
@@ -146,12 +128,12 @@ class LoopTransport:
                 continue
             body = exchange.body
             assert body is not None
-            return UpstreamResponse(
+            return UpstreamAnswer(
                 answer.status,
                 answer.reason,
-                answer.version,
                 answer.headers,
                 body,
+                answer.version,
                 connection.exchanges > 1,
                 retried,
             )

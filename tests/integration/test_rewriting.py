@@ -801,5 +801,5 @@ def test_hooks_work_under_wsgi(origin):
 
 
 def test_a_phase_that_does_not_exist_is_refused():
-    with pytest.raises(TypeError, match="no phase 'on_respose'"):
+    with pytest.raises(TypeError, match="no phase on_respose, did you mean on_response"):
         ProxyHandler("http://h", on_respose=print)

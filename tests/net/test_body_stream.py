@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from rolo.net.body_stream import PIECE, BodyStream, pipe_pulled, pipe_read
+from rolo.net.body import Upload, body_of
+from rolo.net.body_stream import PIECE, BodyStream
 from rolo.net.read_buffer import read_buffer
 
 
@@ -230,8 +231,8 @@ def test_a_reader_gets_pieces_of_bounded_size():
     asyncio.run(main())
 
 
-class Reads:
-    """A body that can only be read, or pulled."""
+class Reads(Upload):
+    """A body that can only be read."""
 
     def __init__(self):
         self.left = [b"1", b"2"]
@@ -239,16 +240,19 @@ class Reads:
     async def receive_body(self):
         return self.left.pop(0) if self.left else b""
 
-    async def __aiter__(self):
-        while self.left:
-            yield self.left.pop(0)
+
+async def pulls():
+    """A body that can only be pulled."""
+    yield b"1"
+    yield b""
+    yield b"2"
 
 
-@pytest.mark.parametrize("pipe", [pipe_read, pipe_pulled])
-def test_what_can_only_be_read_is_piped_at_the_same_pace(pipe):
+@pytest.mark.parametrize("make", [Reads, lambda: body_of(pulls())], ids=["read", "pulled"])
+def test_what_cannot_do_more_is_piped_at_the_same_pace(make):
     async def main():
         sink = Sink(full_after=1)
-        piping = asyncio.create_task(pipe(Reads(), sink))
+        piping = asyncio.create_task(make().pipe(sink))
         await turn()
         assert sink.pieces == [b"1"]
         sink.room.set()
@@ -256,6 +260,23 @@ def test_what_can_only_be_read_is_piped_at_the_same_pace(pipe):
         assert sink.pieces == [b"1", b"2"]
 
     asyncio.run(main())
+
+
+def test_what_a_user_gives_is_a_body_and_closed_if_it_can_be():
+    def given():
+        try:
+            yield b"1"
+        finally:
+            closed.append(True)
+
+    closed = []
+    body = body_of(given())
+    assert body_of(body) is body
+    assert next(iter(body)) == b"1"
+    assert (body.read_whole_nowait(), body.trailers) == (None, [])
+    body.close()
+    assert closed == [True]
+    body_of([b"cannot be closed"]).close()
 
 
 def test_a_read_buffer_has_the_size_asked_for():

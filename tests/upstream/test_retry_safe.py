@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from rolo import errors
+from rolo.net.body import Upload
 from rolo.upstream.blocking_transport import SyncTransport
 from rolo.upstream.request import UpstreamRequest
 from rolo.upstream.settings import Timeouts
@@ -13,7 +14,7 @@ from rolo.wire.target import Origin
 from tests.origins import run, scripted_origin, silent
 
 
-class Pieces:
+class Pieces(Upload):
     """A body that is pulled, by either transport."""
 
     def __init__(self):

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from rolo.errors import ExchangeTimeout, IdleTimeout, RequestTimeout, ResponseHeadTimeout
+from rolo.net.body import Upload
 from rolo.upstream.request import UpstreamRequest
 from rolo.upstream.settings import Timeouts
 from rolo.upstream.transport import LoopTransport
@@ -40,7 +41,7 @@ async def half(wire):
     await wire.gone()
 
 
-class Stalled:
+class Stalled(Upload):
     """A client that sends one piece and then nothing."""
 
     def __init__(self):
@@ -150,7 +151,7 @@ def test_the_response_time_counts_from_the_end_of_the_request():
         await wire.send(OK)
         await wire.gone()
 
-    class Slow:
+    class Slow(Upload):
         left = 6
 
         async def receive_body(self):

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from rolo.errors import ConnectTimeout, UpstreamClosed
+from rolo.net.body import Upload
 from rolo.upstream.request import UpstreamRequest
 from rolo.upstream.settings import PoolLimits, Timeouts
 from rolo.upstream.transport import LoopTransport
@@ -150,7 +151,7 @@ async def reset_instead_of_second_answer(wire):
 WORST = [close_instead_of_second_answer, reset_instead_of_second_answer]
 
 
-class Source:
+class Source(Upload):
     def __init__(self, *pieces):
         self.pieces = list(pieces)
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from rolo.errors import BadRequest, ClientDisconnected, SendError
+from rolo.net.body import Upload
 from rolo.upstream.request import UpstreamRequest
 from rolo.upstream.transport import LoopTransport
 from rolo.wire.target import Origin
@@ -13,7 +14,7 @@ from tests.origins import OK, answering, eventually, run, scripted_origin
 TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno"
 
 
-class Source:
+class Source(Upload):
     """A request body given out piece by piece; an exception among them is raised."""
 
     def __init__(self, *pieces, endless=None):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import itertools
 import typing as t
 
 from rolo.errors import BodyTooLarge
-from rolo.net.body_stream import SeenSink, Sink, pipe_pulled, pipe_read
+from rolo.net.body import Body, LoopBody, Upload, close_given
+from rolo.net.body_stream import SeenSink, Sink
 from rolo.portal.hook_runner import HookRunner
 from rolo.portal.portal import Portal
 from rolo.portal.thread_reader import ThreadReader
 from rolo.proxy.hooks.transform import Pieces, Stage
-from rolo.upstream.request import AsyncBody, UpstreamRequest
+from rolo.upstream.request import UpstreamRequest
 from rolo.wire.content_codings import decode, encode
 from rolo.wire.fields import RawHeaders
 
@@ -110,14 +110,14 @@ class Watcher(t.Protocol):
         """It is closed, after so many bytes; called once, last."""
 
 
-class TrackedBody:
+class TrackedBody(LoopBody):
     """A response body that passes untouched, with its bytes counted.
 
     The loop pulls it as it would have pulled the body inside, a
     :class:`~rolo.upstream.forwarded_body.ForwardedBody`.
     """
 
-    def __init__(self, body: t.Any, watcher: Watcher) -> None:
+    def __init__(self, body: LoopBody, watcher: Watcher) -> None:
         self._body = body
         self._watcher = watcher
         self._sent = 0
@@ -128,7 +128,7 @@ class TrackedBody:
 
     async def __anext__(self) -> bytes:
         try:
-            piece: bytes = await anext(self._body.__aiter__())
+            piece: bytes = await anext(aiter(self._body))
         except StopAsyncIteration:
             self._watcher.body_ended()
             raise
@@ -139,9 +139,8 @@ class TrackedBody:
         return piece
 
     async def pipe(self, sink: Sink) -> None:
-        """As :meth:`UpstreamBody.pipe`."""
         try:
-            await pipe_pulled(self._body, SeenSink(sink, self._passed))
+            await self._body.pipe(SeenSink(sink, self._passed))
         except Exception as exc:
             self._watcher.body_failed(exc)
             raise
@@ -161,9 +160,7 @@ class TrackedBody:
         self._watcher.body_ended()
 
     def read_whole_nowait(self) -> bytes | None:
-        """Return the whole body if it is here already, else ``None``."""
-        read = getattr(self._body, "read_whole_nowait", None)
-        whole: bytes | None = read() if read is not None else None
+        whole = self._body.read_whole_nowait()
         if whole is not None:
             self._passed(whole)
             self._watcher.body_ended()
@@ -171,15 +168,14 @@ class TrackedBody:
 
     @property
     def trailers(self) -> RawHeaders:
-        """The trailer fields; empty before the end of the body."""
-        return getattr(self._body, "trailers", [])
+        return self._body.trailers
 
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
         try:
-            _close(self._body)
+            self._body.close()
         finally:
             self._watcher.body_closed(self._sent)
 
@@ -197,7 +193,7 @@ class Unwatched:
 class TappedBody(TrackedBody):
     """A response body that passes untouched, and is shown to ``see`` as it passes."""
 
-    def __init__(self, body: t.Any, see: See) -> None:
+    def __init__(self, body: LoopBody, see: See) -> None:
         super().__init__(body, Unwatched())
         self._see = see
 
@@ -206,10 +202,10 @@ class TappedBody(TrackedBody):
             self._see(piece)
 
 
-class PulledTap:
+class PulledTap(Body):
     """The same for a body that only sync code may iterate."""
 
-    def __init__(self, body: t.Any, see: See) -> None:
+    def __init__(self, body: Body, see: See) -> None:
         self._body = body
         self._see = see
 
@@ -218,21 +214,21 @@ class PulledTap:
 
     @property
     def trailers(self) -> RawHeaders:
-        return getattr(self._body, "trailers", [])
+        return self._body.trailers
 
     def close(self) -> None:
-        _close(self._body)
+        self._body.close()
 
 
-def tapped(body: t.Any, see: See) -> t.Any:
+def tapped(body: Body, see: See) -> Body:
     """Return ``body`` as it is, shown to ``see`` as it passes."""
-    return TappedBody(body, see) if hasattr(body, "__aiter__") else PulledTap(body, see)
+    return TappedBody(body, see) if isinstance(body, LoopBody) else PulledTap(body, see)
 
 
-class WholeBody:
+class WholeBody(LoopBody):
     """A response body that was read to its end, to be sent as it came."""
 
-    def __init__(self, data: bytes, source: t.Any) -> None:
+    def __init__(self, data: bytes, source: Body) -> None:
         self.data = data
         self._source = source
 
@@ -243,18 +239,17 @@ class WholeBody:
         yield self.data
 
     def read_whole_nowait(self) -> bytes:
-        """Return the whole body: it is here."""
         return self.data
 
     @property
     def trailers(self) -> RawHeaders:
-        return getattr(self._source, "trailers", [])
+        return self._source.trailers
 
     def close(self) -> None:
-        _close(self._source)
+        self._source.close()
 
 
-class BegunBody:
+class BegunBody(Body):
     """A response body of which some was read already, to be sent as it came; only sync code
     may iterate it.
 
@@ -263,7 +258,7 @@ class BegunBody:
     :param source: the body, closed with this one
     """
 
-    def __init__(self, taken: list[bytes], rest: t.Iterator[bytes], source: t.Any) -> None:
+    def __init__(self, taken: list[bytes], rest: t.Iterator[bytes], source: Body) -> None:
         self._pieces = itertools.chain(taken, rest)
         self._source = source
 
@@ -272,13 +267,13 @@ class BegunBody:
 
     @property
     def trailers(self) -> RawHeaders:
-        return getattr(self._source, "trailers", [])
+        return self._source.trailers
 
     def close(self) -> None:
-        _close(self._source)
+        self._source.close()
 
 
-class TransformedBody:
+class TransformedBody(Body):
     """A response body that sync code makes of another.
 
     :param pieces: what is sent
@@ -290,7 +285,7 @@ class TransformedBody:
     def __init__(
         self,
         pieces: Pieces,
-        source: t.Any,
+        source: Body,
         watcher: Watcher,
         edit_trailers: t.Callable[[RawHeaders], RawHeaders] | None = None,
     ) -> None:
@@ -300,8 +295,7 @@ class TransformedBody:
         self._edit_trailers = edit_trailers
         self._sent = 0
         self._closed = False
-        self.trailers: RawHeaders = []
-        """The trailer fields; empty before the end of the body."""
+        self._trailers: RawHeaders = []
 
     def __iter__(self) -> t.Iterator[bytes]:
         try:
@@ -309,20 +303,24 @@ class TransformedBody:
                 if piece:
                     self._sent += len(piece)
                     yield piece
-            trailers = getattr(self._source, "trailers", [])
-            self.trailers = self._edit_trailers(trailers) if self._edit_trailers else trailers
+            trailers = self._source.trailers
+            self._trailers = self._edit_trailers(trailers) if self._edit_trailers else trailers
         except Exception as exc:
             self._watcher.body_failed(exc)
             raise
         self._watcher.body_ended()
+
+    @property
+    def trailers(self) -> RawHeaders:
+        return self._trailers
 
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
         try:
-            _close(self._pieces)
-            _close(self._source)
+            close_given(self._pieces)
+            self._source.close()
         finally:
             self._watcher.body_closed(self._sent)
 
@@ -343,10 +341,10 @@ def seen(pieces: Pieces, see: See) -> t.Iterator[bytes]:
         yield piece
 
 
-class TappedUpload:
+class TappedUpload(Upload):
     """A request body that passes untouched, and is shown to ``see`` as it passes."""
 
-    def __init__(self, body: AsyncBody, see: See) -> None:
+    def __init__(self, body: Upload, see: See) -> None:
         self._body = body
         self._see = see
 
@@ -357,7 +355,7 @@ class TappedUpload:
 
     async def pipe(self, sink: Sink) -> None:
         """Hand all of it to ``sink`` as it comes."""
-        await pipe_read(self._body, SeenSink(sink, self._see))
+        await self._body.pipe(SeenSink(sink, self._see))
         self._see(b"")
 
 
@@ -370,14 +368,14 @@ def tap_upload(outgoing: UpstreamRequest, see: See, portal: Portal | None) -> No
         outgoing.body = TappedUpload(body, see)
     elif body is not None:
         # Without a loop the client takes an iterable.
-        outgoing.body = t.cast(AsyncBody, seen(upload_pieces(body, None), see))
+        outgoing.body = t.cast(Upload, seen(upload_pieces(body, None), see))
 
 
 class UploadPieces:
     """The pieces of a request body for sync code, which waits for each: in a greenlet through
     the portal, on a thread for what the loop pipes ahead."""
 
-    def __init__(self, body: AsyncBody, portal: Portal) -> None:
+    def __init__(self, body: Upload, portal: Portal) -> None:
         self._body = body
         self.portal = portal
         self._thread_reader: ThreadReader | None = None  # of a thread that iterates this
@@ -391,9 +389,7 @@ class UploadPieces:
             piece = self.portal.call(self._receive())
         else:
             if self._thread_reader is None:
-                self._thread_reader = ThreadReader(
-                    functools.partial(pipe_read, self._body), self.portal
-                )
+                self._thread_reader = ThreadReader(self._body.pipe, self.portal)
             piece = self._thread_reader.take()
         if not piece:
             raise StopIteration
@@ -414,7 +410,7 @@ class UploadPieces:
             self._thread_reader.cancel()
 
 
-class TransformedUpload:
+class TransformedUpload(Upload):
     """A request body that sync code makes of another.
 
     :param source: where ``pieces`` come from in the end
@@ -437,9 +433,3 @@ class TransformedUpload:
     def _next(self) -> bytes:
         # An empty piece would be taken for the end.
         return next((piece for piece in self._iterator if piece), b"")
-
-
-def _close(body: t.Any) -> None:
-    close = getattr(body, "close", None)
-    if close is not None:
-        close()

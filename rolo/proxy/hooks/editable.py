@@ -8,6 +8,7 @@ import typing as t
 
 from rolo.bridge.lazy_response import UpstreamAnswer
 from rolo.errors import BodyFault, NoBodyInHandshake, PartOfBody, UnknownCharset
+from rolo.net.body import Body, Upload, body_of
 from rolo.portal.portal import Portal
 from rolo.proxy.hooks.bodies import (
     BegunBody,
@@ -37,7 +38,7 @@ from rolo.proxy.hooks.transform import (
     name_of,
     wants_parts,
 )
-from rolo.upstream.request import AsyncBody, UpstreamRequest
+from rolo.upstream.request import UpstreamRequest
 from rolo.wire.charsets import UTF_8, charset_parameter, codec_of, decode_text, marked
 from rolo.wire.content_codings import decode, encode, known_codings, parse_codings
 from rolo.wire.fields import HeaderFields
@@ -333,7 +334,7 @@ class OutboundRequest(_OutboundHead):
             pieces = pipeline(source, self.codings, self.stages, of_request=True)
             outgoing.length = None
             # Without a loop the client takes an iterable.
-            outgoing.body = t.cast(AsyncBody, pieces)
+            outgoing.body = t.cast(Upload, pieces)
             if isinstance(source, UploadPieces):
                 outgoing.body = TransformedUpload(pieces, source)
         # They are in the body now, and know the context, which knows this.
@@ -359,7 +360,7 @@ class OutboundRequest(_OutboundHead):
             except BodyFault:
                 # Whoever catches it sends all of it all the same.
                 rest = itertools.chain(taken, pieces)
-                outgoing.body = t.cast(AsyncBody, rest)
+                outgoing.body = t.cast(Upload, rest)
                 if isinstance(pieces, UploadPieces):
                     outgoing.body = TransformedUpload(rest, pieces)
                 raise
@@ -437,7 +438,7 @@ class ProxiedResponse(_Body):
 
     status: int
     raw_reason: bytes
-    body: t.Any
+    body: Body
     """An iterable of the body's bytes, as they came, with ``close()``. To send another body,
     use :meth:`set_data`, or return a :class:`~rolo.Response` from the hook."""
 
@@ -446,7 +447,7 @@ class ProxiedResponse(_Body):
         self.status = answer.status
         self.raw_reason = answer.reason
         self.headers = HeaderFields(answer.headers)
-        self.body = answer.body
+        self.body = body_of(answer.body)
         self.stages = ()  # here, as they are looked at for each answer: above it costs more
         self.plain = None
         self._method = method
@@ -460,6 +461,16 @@ class ProxiedResponse(_Body):
             return True
         # A hook may put a body where there was none, with another status.
         return self.plain is not None and self.status not in _BODILESS
+
+    @property
+    def reused(self) -> bool:
+        """It came over a connection that had carried others before."""
+        return self._answer.reused
+
+    @property
+    def retried(self) -> str | None:
+        """Why the request was sent twice; ``None`` if it was not."""
+        return self._answer.retried
 
     @property
     def reason(self) -> str:
@@ -518,7 +529,16 @@ class ProxiedResponse(_Body):
         answer = self._answer
         if body is not answer.body:
             # Not in the same one: a body that knows its exchange would make a circle.
-            return UpstreamAnswer(self.status, self.raw_reason, self.headers.pairs, body)
+            headers = self.headers.pairs
+            return UpstreamAnswer(
+                self.status,
+                self.raw_reason,
+                headers,
+                body,
+                answer.version,
+                answer.reused,
+                answer.retried,
+            )
         answer.status = self.status
         answer.reason = self.raw_reason
         answer.headers = self.headers.pairs

@@ -7,6 +7,7 @@ import weakref
 
 from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
 from rolo.errors import ClientDisconnected
+from rolo.net.body import Body, LoopBody
 from rolo.portal.hook_runner import HookRunner
 from rolo.portal.portal import Portal
 from rolo.proxy.hooks.bodies import (
@@ -74,9 +75,9 @@ class HookedExchange(HookedRun[Forwarder]):
             if answered is None:
                 return LazyResponse(self._forwarded(response))
         except BaseException:
-            _close(response.body)
+            response.body.close()
             raise
-        _close(response.body)
+        response.body.close()
         return self._answered(answered)
 
     # --- the way out
@@ -148,7 +149,7 @@ class HookedExchange(HookedRun[Forwarder]):
             body = self._tracked(body)
         return response.answer(body)
 
-    def _rewritten(self, response: ProxiedResponse) -> t.Any:
+    def _rewritten(self, response: ProxiedResponse) -> Body:
         """Return the body of an answer through all stages; its head is made right."""
         stages = [*response.stages, *self._body_stages(response)]
         if response.plain is None and not stages:
@@ -158,11 +159,11 @@ class HookedExchange(HookedRun[Forwarder]):
             if response.plain is not None and self._context.request.method == "HEAD":
                 response.headers["Content-Length"] = str(len(response.encoded(stages)))
             return response.body
-        body, whole = self._transformed(response, stages)
-        if whole is None:
+        body = self._transformed(response, stages)
+        if isinstance(body, Body):
             return body
-        response.headers["Content-Length"] = str(len(whole))
-        return WholeBody(whole, response.body)
+        response.headers["Content-Length"] = str(len(body))
+        return WholeBody(body, response.body)
 
     def _body_stages(self, response: ProxiedResponse) -> list[Stage]:
         phases = self._phases
@@ -176,33 +177,30 @@ class HookedExchange(HookedRun[Forwarder]):
             ]
         return stages
 
-    def _transformed(
-        self, response: ProxiedResponse, stages: list[Stage]
-    ) -> tuple[t.Any, bytes | None]:
-        """Return the new body, and all of it if it is here already."""
+    def _transformed(self, response: ProxiedResponse, stages: list[Stage]) -> Body | bytes:
+        """Return the new body; all of it if it is here already."""
         if response.plain is not None:
-            return None, response.encoded(stages)
-        read = getattr(response.body, "read_whole_nowait", None)
-        here = read() if read is not None else None
+            return response.encoded(stages)
+        here = response.body.read_whole_nowait()
         source = response.body if here is None else [here]
         pieces = pipeline(source, response.codings, stages)
         if here is not None and response.prompt and not self._must_stream(response):
             whole = pieces.take_whole()
             if whole is not None:
-                return None, whole
-        return TransformedBody(pieces, response.body, self, self._edit_trailers), None
+                return whole
+        return TransformedBody(pieces, response.body, self, self._edit_trailers)
 
     def _must_stream(self, response: ProxiedResponse) -> bool:
         """Whether even a body that is here cannot be one step with its head: events may be
         delayed, and trailers need chunks."""
-        has_trailers = bool(getattr(response.body, "trailers", None))
+        has_trailers = bool(response.body.trailers)
         return response.is_event_stream or has_trailers or bool(self._phases["on_trailers"])
 
-    def _tracked(self, body: t.Any) -> t.Any:
+    def _tracked(self, body: Body) -> Body:
         """Return ``body``, watched to its end."""
         if isinstance(body, TransformedBody):
             return body
-        if self._phases["on_trailers"] or not hasattr(body, "__aiter__"):
+        if self._phases["on_trailers"] or not isinstance(body, LoopBody):
             return TransformedBody(body, body, self, self._edit_trailers)
         return TrackedBody(body, self)
 
@@ -254,9 +252,3 @@ def _counting(context: ProxyContext) -> t.Callable[[bytes], None]:
             context.bytes_received += len(piece)
 
     return received
-
-
-def _close(body: t.Any) -> None:
-    close = getattr(body, "close", None)
-    if close is not None:
-        close()
