@@ -13,6 +13,7 @@ an error, the name of the error in its place.
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 
@@ -37,13 +38,19 @@ def line_of(event: Ended) -> str:
     exchange = event.exchange
     seconds = event.at - exchange.started
     client = exchange.client[0] if exchange.client else "-"
-    when = time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(exchange.wall + seconds))
+    when = _when(int(exchange.wall + seconds))
     status = "-" if event.status is None else event.status
     upstream = "-" if event.upstream_status is None else event.upstream_status
     return (
         f'{client} - - [{when}] "{_escaped(exchange.line)}" {status} {seconds:.3f} {upstream} '
         f"{event.sent} {event.error or event.outcome}"
     )
+
+
+@functools.lru_cache(maxsize=8)
+def _when(second: int) -> str:
+    """Many exchanges end in the same second, and strftime costs as much as the rest."""
+    return time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(second))
 
 
 def _escaped(line: bytes) -> str:
