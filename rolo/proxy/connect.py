@@ -135,6 +135,9 @@ def _connect_blocking(
             suppress_origin=True,
             redirect_limit=0,
         )
+        if opened.handshake_response.status != 101:
+            # websocket-client 1.9.0 takes it for an acceptance, later versions raise.
+            raise websocket.WebSocketException("a redirect")
         fields = without_handshake_fields(_fields(opened.handshake_response.headers))
     except websocket.WebSocketBadStatusException as exc:
         sock.close()

@@ -2,7 +2,8 @@
 
 Adapters subclass and replace private parts of their servers. What those mends are worth was
 tried with the versions below; with another one they may do nothing, and half a mend is worse
-than none, so that version is refused. ``pyproject.toml`` asks for the same ranges.
+than none, so that version is refused. ``pyproject.toml`` asks for the same ranges, but for
+werkzeug: what is used of it besides its server is public, and no reason to refuse 3.2.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import importlib.metadata
 import re
 
 KNOWN = {
-    "uvicorn": ("0.54", "0.55"),
+    "uvicorn": ("0.53", "0.55"),
     "hypercorn": ("0.18", "0.19"),
     "granian": ("2.8.6", "2.9"),
     "werkzeug": ("3.1", "3.2"),
