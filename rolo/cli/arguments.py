@@ -144,7 +144,8 @@ def _add_running(parser: argparse.ArgumentParser, *, workers: bool) -> None:
         type=address,
         default=Address("127.0.0.1", 8080),
         metavar="HOST:PORT",
-        help="where to listen; port 0 takes a free one (default: 127.0.0.1:8080)",
+        help="where to listen; without a host on all addresses, port 0 takes a free one "
+        "(default: 127.0.0.1:8080)",
     )
     parser.add_argument(
         "--server", choices=SERVERS, default="auto", help="what serves (default: the fastest)"

@@ -149,7 +149,8 @@ def _leaves(module: types.ModuleType) -> list[type[Hooks]]:
 class ScriptedHandler:
     """The handler that a script makes, again whenever its file has changed.
 
-    Connections to the upstream, and exchanges under way, outlive a change.
+    Connections to the upstream, and exchanges under way, outlive a change; what the file held
+    before is closed when the last exchange with it is over.
     """
 
     def __init__(self, path: str, make: MakeHandler) -> None:
@@ -162,7 +163,7 @@ class ScriptedHandler:
         self._handler(chain, context, response)
 
     def close(self) -> None:
-        """Close the connections to the upstream."""
+        """Close the hooks and the connections to the upstream."""
         self._handler.close()
 
     def reload_if_changed(self) -> None:
@@ -177,11 +178,11 @@ class ScriptedHandler:
         except CommandError as error:
             LOG.error("%s; the version before goes on", error)
             return
-        new, kept = handler.proxy, self._handler.proxy
+        new, handler.proxy = handler.proxy, self._handler.proxy
+        before, self._handler = self._handler, handler
+        before.owns_proxy = False
+        handler.proxy.take_hooks(new, afterwards=before.close)
         new.close()
-        kept.phases = new.phases
-        handler.proxy = kept
-        self._handler = handler
         LOG.warning("%s: loaded again", self._path)
 
     def _load(self) -> ProxyHandler:

@@ -56,6 +56,10 @@ class ProxyHandler(Hooks):
         Proxy-Status (RFC 9209), the kind of error and no more; ``None`` leaves it out
     """
 
+    _closed_by_owner = True
+    owns_proxy = True
+    """``proxy`` is closed with the handler."""
+
     def __init__(
         self,
         forward_base_url: str,
@@ -137,8 +141,10 @@ class ProxyHandler(Hooks):
             return refusal(exc, request, self.proxy_status)
 
     def close(self) -> None:
-        """Close the connections to the upstream."""
-        self.proxy.close()
+        """Close the hooks and the connections to the upstream. Whoever made the handler calls
+        it; a subclass that overrides it calls this one, too."""
+        if self.owns_proxy:
+            self.proxy.close()
 
 
 def refusal(

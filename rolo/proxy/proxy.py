@@ -103,14 +103,32 @@ class Proxy(HttpClient):
             settings=websockets or DEFAULT_WEBSOCKET_SETTINGS,
         )
         self._under_hooks = _ProxyUnderHooks(self, None)
+        self.phases: Phases | None = None
+        """The hooks by phase; ``None`` if there are none, and nothing looks for any."""
         self.use(hooks, **functions)
 
     def use(self, hooks: t.Iterable[Hooks] = (), **functions: t.Unpack[HookArguments]) -> None:
         """Put these hooks in the place of all others, for exchanges that begin from now on.
-        Parameters as above."""
+        The others are closed when the last of their exchanges is over. Parameters as above."""
         phases = Phases([*hooks, HookFunctions(**functions)])
-        self.phases: Phases | None = phases if phases else None
-        """The hooks by phase; ``None`` if there are none, and nothing looks for any."""
+        self._put(phases if phases else None)
+
+    def take_hooks(self, other: Proxy, afterwards: t.Callable[[], t.Any]) -> None:
+        """Put the hooks of ``other``, which has had no exchange yet and is left without any,
+        in the place of all others.
+
+        :param afterwards: called when the others are closed
+        """
+        phases, other.phases = other.phases, None
+        self._put(phases, afterwards)
+
+    def _put(self, phases: Phases | None, afterwards: t.Callable[[], t.Any] | None = None) -> None:
+        before, self.phases = self.phases, phases
+        life = before.life if before is not None else None
+        if life is not None:
+            life.retire(afterwards)
+        elif afterwards is not None:
+            afterwards()
 
     def request(self, request: Request, server: str | None = None) -> Response:
         """As ``forward(request)``. ``server`` is ignored: the upstream is fixed."""
@@ -174,7 +192,10 @@ class Proxy(HttpClient):
         return HookedWebSocket(self.phases, below, context, request, portal).run()
 
     def close(self) -> None:
-        """Close the connections to the upstream; a custom client is left alone."""
+        """Close the hooks (see :meth:`Hooks.close`) and the connections to the upstream; a
+        custom client is left alone."""
+        if self.phases is not None and self.phases.life is not None:
+            self.phases.life.close()
         if self._owns_client:
             self.client.close()
         self.websockets.close()

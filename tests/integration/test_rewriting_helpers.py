@@ -197,7 +197,6 @@ def test_a_copy_goes_to_a_second_upstream(proxied, origin, second, size):
     url = proxied(mirror, base="/base")
     assert fetch(url, "/x?y", "POST", [("X-A", "1")], b"z" * size).body == b"ok"
     assert done.wait(5)
-    mirror.close()
     assert (second.last.target, second.last.get("x-a")) == ("/copy/x?y", "1")
     assert second.last.body == origin.last.body == b"z" * size
     assert origin.last.target == "/base/x?y"
@@ -219,7 +218,6 @@ def test_the_client_waits_for_no_copy(proxied, origin, second):
         assert fetch(url).body == b"ok"
     assert arrived.wait(5)
     go_on.set()
-    mirror.close()
 
 
 def test_what_is_too_large_is_not_mirrored(proxied, origin, second):
@@ -229,5 +227,4 @@ def test_what_is_too_large_is_not_mirrored(proxied, origin, second):
     assert fetch(url, method="POST", body=b"x" * 11).body == b"ok"
     assert fetch(url, method="POST", body=b"x" * 10).body == b"ok"
     assert done.wait(5)
-    mirror.close()
     assert [len(request.body) for request in second.requests] == [10]

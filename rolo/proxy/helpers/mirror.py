@@ -66,7 +66,7 @@ class Mirror(Hooks):
         self._pending = 0
 
     def close(self) -> None:
-        """Close the connections to the second upstream."""
+        """Close the connections to the second upstream, when all copies are sent."""
         self._client.close()
 
     def on_outgoing(self, context: ProxyContext, outbound: OutboundRequest) -> None:

@@ -30,6 +30,9 @@ def check_hooks(hooks: t.Any) -> None:
         value = getattr(hooks, name)
         check_phase(name, value)
         check_function(name, value)
+    for name in ("start", "close"):
+        if name in own:
+            check_function(name, getattr(hooks, name))
 
 
 def check_phase(name: str, value: t.Any = None) -> None:

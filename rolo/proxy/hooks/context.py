@@ -14,6 +14,7 @@ from rolo.portal.containment import ERRORS, contained
 from rolo.portal.hook_runner import HookRunner
 from rolo.portal.portal import Portal
 from rolo.proxy.hooks.editable import OutboundRequest, ProxiedResponse
+from rolo.proxy.hooks.life import Life
 from rolo.proxy.hooks.transform import name_of
 from rolo.proxy.hooks.websocket_handle import RelayedWebSocket
 from rolo.request import Request, get_raw_path
@@ -32,6 +33,7 @@ _OF_ONE_EXCHANGE = (
     "closed",
     "error",
     "outcome",
+    "status",
     "phase",
     "bytes_received",
     "bytes_sent",
@@ -39,6 +41,7 @@ _OF_ONE_EXCHANGE = (
     "_head_came",
     "_outbound",
     "outgoing",
+    "_life",
 )
 _PATH_PHASES = ("on_request", "on_connect_failed")
 
@@ -68,6 +71,10 @@ class ProxyContext(RequestContext):
     """How it ended, empty before: ``complete``; ``answered`` by a hook; ``refused``, with
     an error before the answer's head; ``aborted`` after it; ``unread``, because the answer
     was replaced by a later handler; ``client gone``."""
+    status: int | None = None
+    """Of the answer as it left the proxy: the upstream's, edited by hooks; that of a hook's own
+    answer; that which an error stands for; 101 for a websocket that was accepted. ``None``
+    before, and where the client left first. Known in ``on_finished``."""
     phase: str = ""
     """The phase that runs, or ran last."""
     bytes_received: int = 0
@@ -81,6 +88,7 @@ class ProxyContext(RequestContext):
     """:attr:`upstream`, and :attr:`path` if one was chosen: ``None`` forwards what came,
     byte for byte."""
     _portal: Portal | None = None
+    _life: Life | None = None
     _clock: float | None = None
     _head_came: float | None = None
     _outbound: OutboundRequest | None = None
@@ -194,13 +202,15 @@ class ProxyContext(RequestContext):
         """Run ``function`` beside the exchange, which does not wait for it, nor end it: in
         ``loop`` mode in a greenlet, else on a thread. It may wait through rolo's own calls;
         what it raises is logged."""
-        portal = self._portal
+        portal, life = self._portal, self._life
+        if life is not None:
+            life.hold()
         if portal is None:
-            threading.Thread(target=_logged, args=(function,), name="rolo-aside").start()
+            threading.Thread(target=_aside, args=(function, life), name="rolo-aside").start()
             return
         # One of its own: it goes on when this exchange's client has left.
         own = Portal(portal.loop_scope)
-        portal.post(lambda: HookRunner.of(portal).start(own, _logged, function))
+        portal.post(lambda: HookRunner.of(portal).start(own, _aside, function, life))
 
     def elapsed(self) -> float:
         """Return the seconds since the exchange began."""
@@ -211,9 +221,12 @@ class ProxyContext(RequestContext):
             raise RuntimeError(f"the {what} is settled before {self.phase or 'the exchange'}")
 
 
-def _logged(function: t.Callable[[], t.Any]) -> None:
+def _aside(function: t.Callable[[], t.Any], life: Life | None) -> None:
     try:
         function()
     except ERRORS as exc:
         error = contained(exc)
         LOG.error("%s failed beside an exchange", name_of(function), exc_info=error)
+    finally:
+        if life is not None:
+            life.leave()

@@ -142,6 +142,7 @@ class HookedExchange(HookedRun[Forwarder]):
     def _forwarded(self, response: ProxiedResponse) -> UpstreamAnswer:
         """Return the answer as the hooks have left it."""
         phases, body = self._phases, response.body
+        self._context.status = response.status
         if phases.see_body or response.stages or response.plain is not None:
             body = self._rewritten(response)
         if phases.watch_body:

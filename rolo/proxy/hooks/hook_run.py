@@ -48,6 +48,10 @@ class HookedRun(t.Generic[F]):
         :raises RoloError: there is none, and no hook gave another
         :raises HTTPException: a hook raised it
         """
+        life = self._phases.life
+        if life is not None:
+            life.enter(self._portal)
+            self._context._life = life
         try:
             return self._answer()
         except HTTPException as exc:
@@ -85,7 +89,8 @@ class HookedRun(t.Generic[F]):
 
     def _answered(self, response: Response) -> Response:
         """Return a hook's own answer; its end is the end of the exchange."""
-        if self._phases["on_finished"]:
+        self._context.status = response.status_code
+        if self._phases.watch_end:
             if response.is_sequence:
                 self._context.bytes_sent = response.calculate_content_length() or 0
             else:
@@ -110,7 +115,8 @@ class HookedRun(t.Generic[F]):
         if answered is None:
             self._finish("refused", error)
             raise error
-        if self._phases["on_finished"]:
+        context.status = answered.status_code
+        if self._phases.watch_end:
             answered.call_on_close(lambda: self._finish("refused", error))
         return answered
 
@@ -120,7 +126,9 @@ class HookedRun(t.Generic[F]):
         self._finished = True
         context, portal = self._context, self._portal
         context.outcome, context.error, context.seconds = outcome, error, context.elapsed()
-        if not self._phases["on_finished"]:
+        if context.status is None and error is not None and outcome != "client gone":
+            context.status = _status_of(error)
+        if not self._phases.watch_end:
             return
         if portal is None or may_wait(portal):
             self._call_finished()
@@ -134,6 +142,8 @@ class HookedRun(t.Generic[F]):
                 hook.call(self._context)
             except (*ERRORS, asyncio.CancelledError) as exc:
                 failed(hook.label, exc, steered=False)
+        if self._phases.life is not None:
+            self._phases.life.leave()
 
     # --- calling
 
@@ -157,6 +167,13 @@ class HookedRun(t.Generic[F]):
             if answered is not None:
                 return _response(hook.label, answered)
         return None
+
+
+def _status_of(error: BaseException) -> int:
+    """Return the status of the answer that is made of ``error``."""
+    if isinstance(error, HTTPException):
+        return error.get_response().status_code
+    return error.status if isinstance(error, RoloError) else 500
 
 
 def _response(label: str, answered: t.Any) -> Response:

@@ -36,9 +36,14 @@ class Hooks:
     What cannot be a hook (``async def``, other arguments, a misspelt name) is a
     :class:`TypeError` when the proxy is made, which is also when the phases are looked up:
     setting one later is an :class:`AttributeError`.
+
+    What hooks need for longer than one exchange (a connection, a file, a thread) they make in
+    :meth:`start` and give back in :meth:`close`.
     """
 
     _in_use = False
+    _closed_by_owner = False
+    """``close`` is not for the proxy to call: who made this calls it."""
 
     def __setattr__(self, name: str, value: t.Any) -> None:
         if self._in_use and name in PHASES:
@@ -47,6 +52,22 @@ class Hooks:
                 f"give it to the constructor, or call proxy.use({name}=...)"
             )
         super().__setattr__(name, value)
+
+    def start(self) -> None:
+        """Called once per proxy, when its first exchange begins (a proxy does not know of
+        servers, so not before), as hooks are called: on the loop of that exchange in ``loop``
+        mode, on a thread of the hooks' in ``threads`` mode, in the calling thread under WSGI.
+        Exchanges wait until the hooks of the proxy have started, in the order of the list.
+
+        If it raises, that is logged, the hooks started before it are closed, and the exchange
+        fails as if a hook had raised (500; no hook is asked). The next exchange tries again."""
+
+    def close(self) -> None:
+        """Called once for each :meth:`start` that returned, in the reverse order: when the
+        proxy is closed, or other hooks have come in their place (``proxy.use``, ``--reload``),
+        and the last exchange, with what it started aside, is over. It runs as ``start`` does;
+        in the thread that closes the proxy where its loop has stopped. What it raises is
+        logged."""
 
     def on_request(self, context: ProxyContext) -> Response | None:
         """The request's head is here; nothing of it has gone out. Choose another
@@ -118,17 +139,17 @@ class Hooks:
         """A message of the upstream; as :meth:`on_client_message`."""
 
     def on_closed(self, context: ProxyContext, closed: Closed) -> None:
-        """Both legs of a websocket are closed; ``closed`` is the first close: by whom, its
-        code and its reason."""
+        """Both legs of a websocket are closed; ``closed`` is the first close: by whom
+        (``client`` or ``upstream``), its code and its reason."""
 
     def on_error(self, context: ProxyContext, error: Exception) -> Response | None:
         """The exchange failed before the answer's head. Return what the client sees instead
         of the bare status. Not called if the client has left."""
 
     def on_finished(self, context: ProxyContext) -> None:
-        """All is over, whatever happened: ``context.outcome``, ``error``, ``bytes_sent``,
-        ``bytes_received``, ``seconds`` and ``seconds_to_head`` say how. Must not wait for
-        the exchange. Always the last call."""
+        """All is over, whatever happened: ``context.outcome``, ``status``, ``error``,
+        ``bytes_sent``, ``bytes_received``, ``seconds`` and ``seconds_to_head`` say how. Must
+        not wait for the exchange. Always the last call."""
 
 
 PHASES = tuple(name for name in vars(Hooks) if name.startswith("on_"))

@@ -7,6 +7,7 @@ import typing as t
 
 from rolo.proxy.hooks.checks import check_hooks
 from rolo.proxy.hooks.hooks import PHASES, HookFunctions, Hooks
+from rolo.proxy.hooks.life import Life, has_life
 from rolo.proxy.hooks.transform import name_of, wants_parts
 
 # What comes from the client passes the hooks downwards, all else upwards.
@@ -59,11 +60,15 @@ class Phases(dict[str, tuple[Hook, ...]]):
         """What goes out may be another request than what came in."""
         self.prepare_request = bool(edits or self["on_finished"])
         """There is something to do to every request before it is sent."""
-        self.watch_body = bool(self["on_finished"] or self["on_trailers"])
+        self.life = Life(hooks) if any(has_life(each) for each in hooks) else None
+        """What starts and closes the hooks; ``None`` if none of them cares."""
+        self.watch_end = bool(self["on_finished"] or self.life)
+        """The end of an exchange is of interest."""
+        self.watch_body = bool(self.watch_end or self["on_trailers"])
         """The end of an answer's body is of interest."""
 
     def __bool__(self) -> bool:
-        return any(self.values())
+        return any(self.values()) or self.life is not None
 
 
 def _ordered(hooks: t.Sequence[Hooks], phase: str) -> tuple[Hook, ...]:
