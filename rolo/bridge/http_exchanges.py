@@ -37,6 +37,7 @@ from rolo.errors import (
 from rolo.portal.containment import contained
 from rolo.portal.portal import Portal
 from rolo.response import Response
+from rolo.wire.error_page import CONTENT_TYPE, error_text
 from rolo.wire.proxy_status import proxy_status
 
 LOG = logging.getLogger(__name__)
@@ -251,7 +252,7 @@ class HttpExchanges:
 def error_response(error: BaseException) -> Response:
     """Return the answer to an error that no handler dealt with; it tells nothing internal."""
     status = error.status if isinstance(error, RoloError) else 500
-    response = Response(f"{status}\n", status=status, mimetype="text/plain")
+    response = Response(error_text(status), status=status, content_type=CONTENT_TYPE)
     response.failure = Failure.of(error)
     if isinstance(error, DownstreamError | TooManyExchanges):
         # Nobody is going to read the rest of such a request.

@@ -16,6 +16,7 @@ from rolo.portal.portal import Portal
 from rolo.portal.workers import WorkerPool
 from rolo.websocket.errors import WebSocketDisconnectedError
 from rolo.websocket.request import WebSocketRequest
+from rolo.wire.error_page import CONTENT_TYPE, error_text
 
 LOG = logging.getLogger(__name__)
 
@@ -97,8 +98,8 @@ class WebSocketExchanges:
             await downstream.reject(
                 503,
                 b"Service Unavailable",
-                [(b"content-type", b"text/plain")],
-                b"too many websockets\n",
+                [(b"content-type", CONTENT_TYPE.encode())],
+                error_text(503).encode(),
             )
             return
         self._on_threads += 1

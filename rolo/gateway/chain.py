@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import typing as t
-from http import HTTPStatus
 
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
@@ -14,6 +13,7 @@ from rolo.portal.containment import ERRORS, contained
 from rolo.request import Request
 from rolo.response import Response
 from rolo.websocket.errors import WebSocketDisconnectedError
+from rolo.wire.error_page import CONTENT_TYPE, error_text
 
 __all__ = [
     "CompositeExceptionHandler",
@@ -381,14 +381,10 @@ def _fail(error: Exception, response: Response) -> None:
     body = response.response
     if hasattr(body, "close"):
         call_safe(body.close)  # it will never be sent
-    if status in HTTPStatus.__members__.values():
-        text = f"{status} {HTTPStatus(status).phrase}\n"
-    else:
-        text = f"{status}\n"
     if isinstance(error, HTTPException):
         response.update_from(error.get_response())
         return
-    response.update_from(Response(text, status=status, mimetype="text/plain"))
+    response.update_from(Response(error_text(status), status=status, content_type=CONTENT_TYPE))
     response.failure = Failure.of(error)
 
 

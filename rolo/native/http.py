@@ -9,6 +9,7 @@ from rolo.bridge.downstream import Capabilities, RequestHead
 from rolo.errors import ClientDisconnected, ContentTooLarge, DownstreamError, RoloError
 from rolo.net.body_stream import BodyStream, Sink
 from rolo.net.unacknowledged import unacknowledged
+from rolo.wire.error_page import CONTENT_TYPE, error_text
 from rolo.wire.fields import RawHeaders
 from rolo.wire.http1 import (
     LAST_CHUNK,
@@ -52,10 +53,10 @@ def answer_head(
 ) -> tuple[bytes, bytes]:
     """Return head and body of a short answer of the server's own, after which it closes."""
     reason = REASONS.get(status, b"")
-    body = reason + b"\n"
+    body = error_text(status).encode()
     fields = [
         *headers,
-        (b"Content-Type", b"text/plain"),
+        (b"Content-Type", CONTENT_TYPE.encode()),
         (b"Content-Length", b"%d" % len(body)),
         (b"Date", date),
         (b"Connection", b"close"),

@@ -21,6 +21,7 @@ from rolo.serving.base import CAPABILITIES, HEAD_TIMEOUT, AsgiApp, LoopAdapter, 
 from rolo.serving.listener import Listener
 from rolo.serving.loop import Lifetime
 from rolo.serving.versions import why_not
+from rolo.wire.error_page import CONTENT_TYPE, error_text
 
 if t.TYPE_CHECKING:
     import uvicorn
@@ -34,18 +35,19 @@ _ONCE = (b"sec-websocket-version", b"sec-websocket-key")
 #: bytes of a head beyond the limit, for the bridge to refuse it in the usual words
 _HEAD_SLACK = 64 * 1024
 
-_HEAD_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"content-type: text/plain\r\ncontent-length: 4\r\nconnection: close\r\n\r\n431\n"
-)
 
-_HEAD_TOO_LATE = _HEAD_TOO_LARGE.replace(
-    b"431 Request Header Fields Too Large", b"408 Request Timeout"
-).replace(b"431\n", b"408\n")
+def _refusal(status: int) -> bytes:
+    text = error_text(status)
+    return (
+        f"HTTP/1.1 {text.strip()}\r\ncontent-type: {CONTENT_TYPE}\r\n"
+        f"content-length: {len(text)}\r\nconnection: close\r\n\r\n{text}"
+    ).encode()
 
-_NO_TUNNEL = _HEAD_TOO_LARGE.replace(
-    b"431 Request Header Fields Too Large", b"501 Not Implemented"
-).replace(b"431\n", b"501\n")
+
+_HEAD_TOO_LARGE = _refusal(431)
+_HEAD_TOO_LATE = _refusal(408)
+
+_NO_TUNNEL = _refusal(501)
 
 _RESET = struct.pack("ii", 1, 0)
 
@@ -173,9 +175,12 @@ def _http_protocol(max_head: int) -> type[asyncio.Protocol]:
             names = [name for name, _ in self.headers]
             framed = b"content-length" in names or b"transfer-encoding" in names
             if framed or any(names.count(name) > 1 for name in _ONCE):
-                self.send_400_response("Malformed websocket handshake.")
+                self.send_400_response("")
             else:
                 super().handle_websocket_upgrade()
+
+        def send_400_response(self, msg: str) -> None:
+            super().send_400_response(error_text(400))
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)

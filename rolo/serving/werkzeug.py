@@ -39,6 +39,7 @@ from rolo.serving.listener import EXHAUSTED, NOT_ACCEPTING, RETRY_DELAY
 from rolo.serving.versions import why_not
 from rolo.serving.wsgi_input import RequestInput
 from rolo.wire.admission import admit
+from rolo.wire.error_page import CONTENT_TYPE, error_text
 from rolo.wire.http1 import Framing, body_decoder
 
 if t.TYPE_CHECKING:
@@ -190,7 +191,12 @@ class _Aborting:
 
 class _Handler(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
+    error_content_type = CONTENT_TYPE
+    error_message_format = "%(explain)s"
     _volunteering = False
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        super().send_error(code, message, error_text(code))
 
     def parse_request(self) -> bool:
         if not super().parse_request():

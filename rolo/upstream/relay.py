@@ -39,6 +39,7 @@ class Closed:
     """How a relay ended: the first close."""
 
     by: Side
+    """``client`` or ``upstream``: the sides by the names that phases and methods have."""
     code: int
     """As the side reported it: 1005 for a close without a code, 1006 for a lost leg."""
     reason: str
@@ -125,8 +126,8 @@ class Relay:
     async def _run(self, downstream: WebSocketDownstream) -> None:
         upstream, create_task = self._upstream, self._loop_scope.loop.create_task
         legs = (
-            create_task(self._carry("client", downstream, upstream, "origin")),
-            create_task(self._carry("origin", upstream, downstream, "client")),
+            create_task(self._carry("client", downstream, upstream, "upstream")),
+            create_task(self._carry("upstream", upstream, downstream, "client")),
         )
         try:
             await asyncio.wait(legs, return_when=asyncio.FIRST_COMPLETED)
@@ -234,7 +235,7 @@ class Relay:
         self, side: Side, end: WebSocketDisconnectedError, sink: t.Any, other: Side
     ) -> None:
         code = end.code
-        if side == "origin" and self._upstream.end.broken:
+        if side == "upstream" and self._upstream.end.broken:
             LOG.warning("origin broke the websocket protocol: %s (%d)", end.reason, code)
             code = LOST
         if self.closed is None:

@@ -37,9 +37,9 @@ def is_sendable(code: int) -> bool:
     return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006))
 
 
-Side = t.Literal["client", "origin"]
+Side = t.Literal["client", "upstream"]
 
-_FOR_A_LOST_LEG: dict[Side, int] = {"client": INTERNAL_ERROR, "origin": GOING_AWAY}
+_FOR_A_LOST_LEG: dict[Side, int] = {"client": INTERNAL_ERROR, "upstream": GOING_AWAY}
 
 
 def passed_on(code: int, reason: str | None, to: Side) -> tuple[int | None, str]:

@@ -71,7 +71,7 @@ def assert_tells_nothing(answer, url):
     said = answer.body.decode() + str(answer.headers)
     assert url.rpartition(":")[2] not in said
     assert "proxy-status" not in said.lower()
-    assert re.fullmatch(r"50\d\n", answer.body.decode())
+    assert re.fullmatch(r"50\d [A-Za-z ]+\n", answer.body.decode())
 
 
 def test_a_refused_connection_is_a_502(each_client, closed_port, caplog):

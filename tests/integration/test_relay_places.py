@@ -128,5 +128,5 @@ def test_a_function_that_raises_closes_both_legs_with_1011(server, direction, ca
         assert client.frame().close == (1011, "")
         assert origin.note() == (1011, "")
     assert [r.message for r in caplog.records if r.exc_info] == [
-        f"error while relaying a websocket from the {'client' if direction == 'to_origin' else 'origin'}"
+        f"error while relaying a websocket from the {'client' if direction == 'to_origin' else 'upstream'}"
     ]

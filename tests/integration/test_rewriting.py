@@ -558,6 +558,27 @@ def test_request_chunks_are_changed(rewriting, origin, size):
     assert told.last().bytes_received == len(origin.last.body)
 
 
+@pytest.mark.parametrize("pieces", [[b"abc", b"de"], []], ids=["some", "none"])
+def test_taps_of_both_bodies_see_the_pieces_and_no_empty_one(rewriting, origin, pieces):
+    sent, received = [], []
+
+    def tap_request(context, outbound):
+        outbound.tap(sent.append)
+
+    def tap_answer(context, response):
+        response.tap(received.append)
+
+    origin.answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(*pieces))
+    url = rewriting(on_outgoing=tap_request, on_response=tap_answer)
+    with Wire(url) as wire:
+        wire.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+        wire.send(chunked(*pieces))
+        assert wire.answer().body == b"".join(pieces)
+    for seen in (sent, received):
+        assert b"".join(seen) == b"".join(pieces)
+        assert b"" not in seen
+
+
 def test_chunked_requests_are_changed_as_they_come(rewriting, origin):
     with Wire(rewriting(on_request_chunk=lambda context, chunk: [chunk, b"-"])) as wire:
         wire.request("POST", "/", [("Transfer-Encoding", "chunked")])
@@ -685,6 +706,46 @@ def test_the_end_is_told_with_sizes_and_times(rewriting, origin):
     assert (context.outcome, context.error, context.phase) == ("complete", None, "on_finished")
     assert (context.bytes_received, context.bytes_sent) == (3, 300_000)
     assert 0 < context.seconds_to_head <= context.seconds
+
+
+def test_the_end_knows_the_status_of_every_exchange(start, origin, dead):
+    told = Told()
+
+    def answer(context):
+        if context.path == "/answered":
+            return Response(status=418)
+        if context.path == "/aborted":
+            raise Forbidden
+        if context.path == "/failed":
+            raise ValueError
+        if context.path in ("/dead", "/replaced"):
+            context.upstream = dead
+        return None
+
+    def edit(context, response):
+        response.status = 201
+
+    def page(context, error):
+        return Response(status=599) if context.path == "/replaced" else None
+
+    functions = {"on_request": answer, "on_response": edit, "on_error": page}
+    handler = ProxyHandler(origin.url, hooks=[told], **functions)
+    url = start(handler).url
+    ends = {}
+    for path in ("/", "/answered", "/aborted", "/failed", "/dead", "/replaced"):
+        status = fetch(url, path).status
+        context = told.last()
+        assert context.status == status
+        ends[path] = status, context.outcome
+    assert ends == {
+        "/": (201, "complete"),
+        "/answered": (418, "answered"),
+        "/aborted": (403, "answered"),
+        "/failed": (500, "refused"),
+        "/dead": (502, "refused"),
+        "/replaced": (599, "refused"),
+    }
+    handler.close()
 
 
 def test_an_origin_that_breaks_off_is_told(rewriting, origin):

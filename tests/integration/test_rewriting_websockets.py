@@ -295,7 +295,7 @@ def test_a_lost_upstream_is_told(relayed):
         client.send(TEXT, "x")
         assert client.closing()[0] == 1011
     assert told.last().outcome == "aborted"
-    assert told.closed == [("origin", 1006, "")]
+    assert told.closed == [("upstream", 1006, "")]
 
 
 def test_plain_requests_pass_beside(relayed):
@@ -326,4 +326,3 @@ def test_hooks_on_bodies_of_requests_let_websockets_pass(relayed):
         client.open()
         client.text("hello")
         assert client.message() == "hello"
-    mirror.close()

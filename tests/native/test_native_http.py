@@ -316,7 +316,7 @@ def test_what_is_no_request_is_refused_and_the_connection_closed(data, status):
         wire.send(data)
         got = wire.head()
         assert (got.status, got.get("connection")) == (status, "close")
-        assert wire.read_rest() == f"{got.reason}\n".encode()
+        assert wire.read_rest() == f"{status} {got.reason}\n".encode()
 
 
 def test_a_refused_request_behind_a_good_one_ends_the_connection_after_the_good_answer():
@@ -326,7 +326,7 @@ def test_a_refused_request_behind_a_good_one_ends_the_connection_after_the_good_
         )
         assert wire.answer().body == b"hello"
         assert wire.head().status == 400
-        assert wire.read_rest() == b"Bad Request\n"
+        assert wire.read_rest() == b"400 Bad Request\n"
 
 
 def test_broken_chunks_are_an_error_to_the_reader_and_end_the_connection():
@@ -464,7 +464,7 @@ def test_handlers_that_go_wrong(case, caplog):
         wire.request("GET", "/")
         if case in ("raises", "returns"):
             got = wire.answer()
-            assert (got.status, got.body) == (500, b"Internal Server Error\n")
+            assert (got.status, got.body) == (500, b"500 Internal Server Error\n")
             assert wire.read_rest() == b""
         else:
             with pytest.raises(Truncated):

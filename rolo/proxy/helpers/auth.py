@@ -11,6 +11,7 @@ from rolo.proxy.hooks.context import ProxyContext
 from rolo.proxy.hooks.editable import OutboundRequest
 from rolo.proxy.hooks.hooks import Hooks
 from rolo.response import Response
+from rolo.wire.error_page import CONTENT_TYPE, error_text
 
 Check = t.Callable[[str, str], bool]
 
@@ -63,7 +64,7 @@ class RequireBasicAuth(Hooks):
     def on_request(self, context: ProxyContext) -> Response | None:
         given = parse_basic_auth(context.request.headers.get("Authorization"))
         if given is None or not self._check(*given):
-            response = Response("401 Unauthorized\n", status=401, mimetype="text/plain")
+            response = Response(error_text(401), status=401, content_type=CONTENT_TYPE)
             response.headers["WWW-Authenticate"] = f'Basic realm="{self._realm}", charset="UTF-8"'
             return response
         context.user = given[0]

@@ -7,6 +7,7 @@ import re
 from rolo.proxy.hooks.context import ProxyContext
 from rolo.proxy.hooks.hooks import Hooks
 from rolo.response import Response
+from rolo.wire.error_page import CONTENT_TYPE, error_text
 
 
 def strip_prefix(path: str, prefix: str) -> str | None:
@@ -32,7 +33,7 @@ class StripPrefix(Hooks):
     def on_request(self, context: ProxyContext) -> Response | None:
         path = strip_prefix(context.path, self.prefix)
         if path is None:
-            return Response("404 Not Found\n", status=404, mimetype="text/plain")
+            return Response(error_text(404), status=404, content_type=CONTENT_TYPE)
         context.path = path
         return None
 

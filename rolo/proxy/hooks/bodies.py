@@ -335,9 +335,10 @@ def upload_pieces(body: t.Any, portal: Portal | None) -> t.Iterator[bytes]:
 
 
 def seen(pieces: Pieces, see: See) -> t.Iterator[bytes]:
-    """Yield ``pieces``, each shown to ``see`` first."""
+    """Yield ``pieces``, each shown to ``see`` first, but for empty ones."""
     for piece in pieces:
-        see(piece)
+        if piece:
+            see(piece)
         yield piece
 
 
@@ -350,20 +351,21 @@ class TappedUpload(Upload):
 
     async def receive_body(self) -> bytes:
         piece = await self._body.receive_body()
-        self._see(piece)
+        if piece:
+            self._see(piece)
         return piece
 
     async def pipe(self, sink: Sink) -> None:
         """Hand all of it to ``sink`` as it comes."""
         await self._body.pipe(SeenSink(sink, self._see))
-        self._see(b"")
 
 
 def tap_upload(outgoing: UpstreamRequest, see: See, portal: Portal | None) -> None:
     """Show the body of ``outgoing`` to ``see``, now or as it passes."""
     body = outgoing.body
     if isinstance(body, bytes):
-        see(body)
+        if body:
+            see(body)
     elif body is not None and portal is not None:
         outgoing.body = TappedUpload(body, see)
     elif body is not None:

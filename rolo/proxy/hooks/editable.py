@@ -302,7 +302,8 @@ class OutboundRequest(_OutboundHead):
 
     def tap(self, function: t.Callable[[bytes], t.Any]) -> None:
         """Show the body to ``function`` as it comes from the client, piece by piece, coded
-        as it is; nothing else changes. It is called on the loop, and must not wait."""
+        as it is, no piece empty; nothing else changes. It is called on the loop, and must not
+        wait."""
         label = f"tap {name_of(function)}"
         tap_upload(self.outgoing, lambda piece: call(label, function, piece), self._portal)
 
@@ -483,7 +484,8 @@ class ProxiedResponse(_Body):
 
     def tap(self, function: t.Callable[[bytes], t.Any]) -> None:
         """Show the body to ``function`` as it comes from the upstream, piece by piece, coded
-        as it is; nothing else changes. It may be called on the loop, and must not wait."""
+        as it is, no piece empty; nothing else changes. It may be called on the loop, and must
+        not wait."""
         label = f"tap {name_of(function)}"
         self.body = tapped(self.body, lambda piece: call(label, function, piece))
 

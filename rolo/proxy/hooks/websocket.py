@@ -65,6 +65,7 @@ class HookedWebSocket(HookedRun[HandshakeForwarder]):
         if answered is not None:
             return self._answered(answered)
         if self._request.is_upgraded():
+            self._context.status = 101
             self._finish("answered", None)
             return Response(status=101)
         try:
@@ -102,6 +103,7 @@ class HookedWebSocket(HookedRun[HandshakeForwarder]):
             body = response.encoded([])
             response.fix_head()
             response.headers["Content-Length"] = str(len(body))
+        self._context.status = response.status
         self._finish("complete", None)
         return LazyResponse(
             UpstreamAnswer(response.status, response.raw_reason, response.headers.pairs, [body])
@@ -126,6 +128,7 @@ class HookedWebSocket(HookedRun[HandshakeForwarder]):
             websocket.subprotocol,
             Headers(websocket.headers.items()),
         )
+        context.status = 101
         return Response(status=101)
 
     # --- messages
@@ -178,7 +181,7 @@ class HookedWebSocket(HookedRun[HandshakeForwarder]):
             except (*ERRORS, asyncio.CancelledError) as exc:
                 context.error = failed(hook.label, exc, steered=False)
         lost = closed.code == LOST
-        if context.error is None and not (lost and closed.by == "origin"):
+        if context.error is None and not (lost and closed.by == "upstream"):
             self._finish("client gone" if lost else "complete", None)
         else:
             self._finish("aborted", context.error)
