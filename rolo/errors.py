@@ -36,6 +36,7 @@
     │   ├── NotJson                        502    (400) no JSON document
     │   └── PartOfBody                     502    a part (206), where only the whole can be changed
     ├── HookError                          500    a hook raised something
+    ├── EventStreamOver                    500    nobody can be spoken to any more
     ├── NoBodyInHandshake                  500    a hook puts a body into a websocket's handshake
     ├── TooManyExchanges                   503    a limit of ours is reached
     ├── UnsendableAnswer                   500    a handler's answer that no head can hold
@@ -260,6 +261,12 @@ class HookError(RoloError):
     it is logged with its traceback where it happens, and answered with 500."""
 
     phase = "hook"
+
+
+class EventStreamOver(RoloError):
+    """The event stream that was spoken into has ended: its upstream has, or the client left."""
+
+    phase = "event stream"
 
 
 class NoBodyInHandshake(RoloError):

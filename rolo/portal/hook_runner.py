@@ -34,7 +34,8 @@ class HookRunner:
     """
 
     def __init__(self, threads: bool) -> None:
-        self._pool = WorkerPool(HOOK_THREADS, "rolo-hook", LENT_THREADS) if threads else None
+        self.pool = WorkerPool(HOOK_THREADS, "rolo-hook", LENT_THREADS) if threads else None
+        """The threads; ``None`` where hooks run in greenlets."""
         self._tasks: set[asyncio.Task[t.Any]] = set()
 
     @classmethod
@@ -52,10 +53,10 @@ class HookRunner:
 
         Cancelling does not stop a function that runs on a thread.
         """
-        if self._pool is None:
+        if self.pool is None:
             return await portal.run_in_greenlet(_entered, portal, function, args)
         context = contextvars.copy_context()
-        return await portal.run_on_thread(self._pool, context, _entered, portal, function, args)
+        return await portal.run_on_thread(self.pool, context, _entered, portal, function, args)
 
     def start(self, portal: Portal, function: t.Callable[..., t.Any], *args: t.Any) -> None:
         """Run ``function``, which does not raise, without waiting for it."""
@@ -67,8 +68,8 @@ class HookRunner:
         """Wait for what was started, and end the threads."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5.0)
-        if self._pool is not None:
-            self._pool.shutdown(wait=False)
+        if self.pool is not None:
+            self.pool.shutdown(wait=False)
 
 
 def _entered(portal: Portal, function: t.Callable[..., T], args: tuple[t.Any, ...]) -> T:

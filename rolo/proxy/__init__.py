@@ -7,6 +7,7 @@ from rolo.proxy.forwarded_fields import ForwardedPolicy
 from rolo.proxy.handler import ProxyHandler
 from rolo.proxy.hooks.context import ProxyContext
 from rolo.proxy.hooks.editable import OutboundHandshake, OutboundRequest, ProxiedResponse
+from rolo.proxy.hooks.event_sender import RelayedEvents
 from rolo.proxy.hooks.hooks import Hooks, Interim
 from rolo.proxy.hooks.sse import Event, event_stream
 from rolo.proxy.hooks.transform import takes_parts
@@ -38,6 +39,7 @@ __all__ = [
     "Proxy",
     "ProxyContext",
     "ProxyHandler",
+    "RelayedEvents",
     "RelayedWebSocket",
     "RequestRules",
     "SimpleRequestsClient",

@@ -9,11 +9,13 @@ import time
 import typing as t
 from time import perf_counter
 
+from rolo.errors import ClientDisconnected, EventStreamOver
 from rolo.gateway.chain import RequestContext, context_of
 from rolo.portal.containment import ERRORS, contained
 from rolo.portal.hook_runner import HookRunner
 from rolo.portal.portal import Portal
 from rolo.proxy.hooks.editable import OutboundRequest, ProxiedResponse
+from rolo.proxy.hooks.event_sender import RelayedEvents
 from rolo.proxy.hooks.life import Life
 from rolo.proxy.hooks.transform import name_of
 from rolo.proxy.hooks.websocket_handle import RelayedWebSocket
@@ -42,6 +44,7 @@ _OF_ONE_EXCHANGE = (
     "_outbound",
     "outgoing",
     "_life",
+    "spoken_events",
 )
 _PATH_PHASES = ("on_request", "on_connect_failed")
 
@@ -87,6 +90,8 @@ class ProxyContext(RequestContext):
     chosen: tuple[Upstream, str | None]
     """:attr:`upstream`, and :attr:`path` if one was chosen: ``None`` forwards what came,
     byte for byte."""
+    spoken_events: RelayedEvents | None = None
+    """What :attr:`events` gave; ``None`` if nobody has asked."""
     _portal: Portal | None = None
     _life: Life | None = None
     _clock: float | None = None
@@ -131,6 +136,25 @@ class ProxyContext(RequestContext):
         if outgoing is not None and (outbound is None or outbound.outgoing is not outgoing):
             outbound = self._outbound = OutboundRequest(outgoing, self._portal)
         return outbound
+
+    @property
+    def events(self) -> RelayedEvents:
+        """To speak into the answer, an event stream, while the upstream is silent. Ask for it
+        in ``on_response`` and keep it; the stream is sent decoded then.
+
+        :raises RuntimeError: asked for first in another phase; the answer is no event stream;
+            there is no event loop (WSGI)
+        """
+        if self.spoken_events is None:
+            response, portal = self.response, self._portal
+            if self.phase != "on_response" or response is None:
+                raise RuntimeError("context.events is to be asked for in on_response first")
+            if not response.is_event_stream or not response.has_body:
+                raise RuntimeError("the answer is no event stream: see response.is_event_stream")
+            if portal is None:
+                raise RuntimeError("without an event loop nobody can speak into a stream")
+            self.spoken_events = RelayedEvents(portal)
+        return self.spoken_events
 
     def comes_back(self) -> None:
         """Note that the head of the upstream's answer is here."""
@@ -201,7 +225,8 @@ class ProxyContext(RequestContext):
     def start_aside(self, function: t.Callable[[], t.Any]) -> None:
         """Run ``function`` beside the exchange, which does not wait for it, nor end it: in
         ``loop`` mode in a greenlet, else on a thread. It may wait through rolo's own calls;
-        what it raises is logged."""
+        what it raises is logged, but for the end of what it was to talk to
+        (:class:`ClientDisconnected`, :class:`EventStreamOver`)."""
         portal, life = self._portal, self._life
         if life is not None:
             life.hold()
@@ -224,6 +249,8 @@ class ProxyContext(RequestContext):
 def _aside(function: t.Callable[[], t.Any], life: Life | None) -> None:
     try:
         function()
+    except (ClientDisconnected, EventStreamOver):
+        pass
     except ERRORS as exc:
         error = contained(exc)
         LOG.error("%s failed beside an exchange", name_of(function), exc_info=error)

@@ -13,12 +13,14 @@ from rolo.portal.portal import Portal
 from rolo.proxy.hooks.bodies import (
     TrackedBody,
     TransformedBody,
+    Unwatched,
     WholeBody,
     pipeline,
     tap_upload,
 )
 from rolo.proxy.hooks.context import ProxyContext
 from rolo.proxy.hooks.editable import OutboundRequest, ProxiedResponse
+from rolo.proxy.hooks.event_sender import RelayedEvents, SpokenBody
 from rolo.proxy.hooks.hook_run import HookedRun
 from rolo.proxy.hooks.hooks import Interim
 from rolo.proxy.hooks.phases import Hook
@@ -26,6 +28,7 @@ from rolo.proxy.hooks.transform import Stage, call, chunk_stage, event_stage
 from rolo.request import Request
 from rolo.response import Response
 from rolo.upstream.request import OnInterim, UpstreamRequest
+from rolo.wire.content_codings import decode
 from rolo.wire.fields import HeaderFields, RawHeaders
 
 HookInterim = t.Callable[[OnInterim | None], OnInterim | None]
@@ -143,12 +146,32 @@ class HookedExchange(HookedRun[Forwarder]):
         """Return the answer as the hooks have left it."""
         phases, body = self._phases, response.body
         self._context.status = response.status
+        if self._context.spoken_events is not None:
+            return response.answer(self._spoken(response, self._context.spoken_events))
         if phases.see_body or response.stages or response.plain is not None:
             body = self._rewritten(response)
         if phases.watch_body:
             self._whole = not response.has_body
             body = self._tracked(body)
         return response.answer(body)
+
+    def _spoken(self, response: ProxiedResponse, events: RelayedEvents) -> Body:
+        """Return the body of an event stream, all that hooks do to it, and ``events``."""
+        assert self._portal is not None
+        codings, stages = response.codings, [*response.stages, *self._body_stages(response)]
+        if codings:
+            # What is spoken cannot go into the middle of a coding.
+            stages.insert(0, lambda pieces: decode(pieces, codings))
+            response.headers.remove("Content-Encoding")
+        response.fix_head()
+        source: t.Iterable[bytes] = response.body
+        if response.plain is not None:
+            source, stages = [response.plain], stages[bool(codings) :]
+        body = response.body
+        if stages or response.plain is not None or self._phases["on_trailers"]:
+            pieces = pipeline(source, [], stages)
+            body = TransformedBody(pieces, body, Unwatched(), self._edit_trailers)
+        return TrackedBody(SpokenBody(body, events, self._portal), self)
 
     def _rewritten(self, response: ProxiedResponse) -> Body:
         """Return the body of an answer through all stages; its head is made right."""

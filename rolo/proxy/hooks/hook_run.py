@@ -128,6 +128,8 @@ class HookedRun(t.Generic[F]):
         context.outcome, context.error, context.seconds = outcome, error, context.elapsed()
         if context.status is None and error is not None and outcome != "client gone":
             context.status = _status_of(error)
+        if context.spoken_events is not None:
+            context.spoken_events.end()
         if not self._phases.watch_end:
             return
         if portal is None or may_wait(portal):
