@@ -40,6 +40,7 @@
     ├── NoBodyInHandshake                  500    a hook puts a body into a websocket's handshake
     ├── TooManyExchanges                   503    a limit of ours is reached
     ├── UnsendableAnswer                   500    a handler's answer that no head can hold
+    ├── UnsendableRequest                  500    the same for a request, as hooks left it
     ├── ReplayLimitExceeded                500    a body was read that is too long to be kept
     └── NoPortalError                      500    a blocking call where nothing may block
 
@@ -209,9 +210,23 @@ class TooManyExchanges(RoloError):
 
 class UnsendableAnswer(RoloError):
     """An answer of a handler or hook holds a line break, NUL or other control in its reason
-    or a field, or a name that is none: sent as it is, it would be another answer."""
+    or a field, or a name that is none: sent as it is, it would be another answer. Or its
+    fields do not say clearly where its body ends."""
 
     phase = "response head"
+
+
+class UnsendableRequest(RoloError):
+    """Hooks have left a request without Host or with several, or with fields that only rolo
+    writes (see :class:`ReservedField`): nothing of it was sent."""
+
+    phase = "request head"
+
+
+class ReservedField(ValueError):
+    """A hook, a helper or ``headers=`` was to set a field that frames the message or belongs to
+    one connection: Content-Length, Transfer-Encoding, Connection, Keep-Alive,
+    Proxy-Connection, TE, Upgrade or HTTP2-Settings. rolo writes those."""
 
 
 class NoPortalError(RoloError):

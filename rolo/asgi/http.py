@@ -20,6 +20,7 @@ from rolo.wire.trailers import without_trailer_field
 DEFAULT_SPOOL = 64 * 1024
 _TRAILERS = "http.response.trailers"
 _INTERIM = "rolo.http.response.interim"
+_CONNECTION_FIELDS = (b"transfer-encoding", b"connection")
 # RFC 9110 section 9.3: methods for whose body nothing is defined, so that hardly any has one.
 _BODILESS = frozenset(("GET", "HEAD", "DELETE", "OPTIONS", "TRACE"))
 
@@ -267,7 +268,8 @@ class AsgiHttpDownstream(Watched):
             # Servers that frame by themselves take it for the length of what follows.
             drop = (b"content-length",)
         elif version != "1.1":
-            drop = (b"transfer-encoding",)
+            # RFC 9113 section 8.2.2: nothing of a connection in later versions.
+            drop = (b"transfer-encoding",) if version == "1.0" else _CONNECTION_FIELDS
             if version == "1.0" and whole is not None and _is_chunked(headers):
                 add.append((b"Content-Length", b"%d" % len(whole)))
         if version[0] == "1" and self._expect and not self._asked:

@@ -15,6 +15,10 @@ from rolo.portal.portal import Portal
 from rolo.response import Response
 from rolo.wire.fields import RawHeaders
 from rolo.wire.http1 import check_head
+from rolo.wire.reserved_fields import answer_fields
+
+_BODILESS = (204, 304)
+_FRAMING = (b"content-length", b"transfer-encoding")
 
 
 class BodyDownstream(t.Protocol):
@@ -53,8 +57,8 @@ def answer_of(response: Response, environ: t.Callable[[], t.Any], method: str) -
 
     ``environ`` is called only for responses whose head werkzeug has to complete.
 
-    :raises UnsendableAnswer: no server could send its head as one head; the response is the
-        caller's to close
+    :raises UnsendableAnswer: no server could send its head as one head, or it does not say
+        clearly where its body ends; the response is the caller's to close
     """
     answer = response.untouched_answer if isinstance(response, LazyResponse) else None
     if answer is not None:
@@ -63,32 +67,39 @@ def answer_of(response: Response, environ: t.Callable[[], t.Any], method: str) -
         status, reason = _status_line(response)
         headers = _completed_headers(response, environ)
         body = _encoded_body(response)
+    bodiless = method == "HEAD" or status < 200 or status in _BODILESS
+    whole = b"".join(body) if isinstance(body, list | tuple) else None
+    passing: Body | None = None
+    if whole is None and not bodiless:
+        passing = body_of(body)
+        whole = passing.read_whole_nowait() if isinstance(passing, LoopBody) else None
+    # A handler may say by an empty body that it knows of HEAD.
+    known = whole is not None and (not bodiless or (whole and method == "HEAD"))
     try:
         check_head(reason, headers)
+        headers = answer_fields(headers, len(whole or b"") if known else None, bodiless=bodiless)
     except ValueError as exc:
         raise UnsendableAnswer(str(exc)) from None
     close = response.close
     if status == 204 or status < 200:
         # RFC 9110 section 8.6
         headers = [field for field in headers if field[0].lower() != b"content-length"]
-    if method == "HEAD" or status < 200 or status in (204, 304):
+    if bodiless:
         return Answer(status, reason, headers, b"", None, None, close)
-    if isinstance(body, list | tuple):
-        return Answer(status, reason, headers, b"".join(body), None, None, close)
-    body = body_of(body)
-    if not isinstance(body, LoopBody):
-        return Answer(status, reason, headers, None, None, body, close, body)
-    whole = body.read_whole_nowait()
-    pulled = body if whole is None else None
-    if whole is not None and not _has_length(headers):
+    if passing is None:
+        return Answer(status, reason, headers, whole, None, None, close)
+    if not isinstance(passing, LoopBody):
+        return Answer(status, reason, headers, None, None, passing, close, passing)
+    if whole is not None and not _is_framed(headers):
         # That all of it is here already is chance: what came without a length goes without.
         headers = [*headers, (b"Transfer-Encoding", b"chunked")]
-    return Answer(status, reason, headers, whole, pulled, None, close, body)
+    pulled = passing if whole is None else None
+    return Answer(status, reason, headers, whole, pulled, None, close, passing)
 
 
-def _has_length(headers: RawHeaders) -> bool:
+def _is_framed(headers: RawHeaders) -> bool:
     for name, _ in headers:  # noqa: SIM110 - a generator costs more than the looking
-        if name.lower() == b"content-length":
+        if name.lower() in _FRAMING:
             return True
     return False
 

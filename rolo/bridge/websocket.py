@@ -22,8 +22,15 @@ from rolo.websocket.adapter import (
     TextMessage,
     WebSocketAdapter,
 )
-from rolo.wire.fields import RawHeaders
+from rolo.wire.fields import RESERVED, RawHeaders
 from rolo.wire.http1 import check_head
+from rolo.wire.reserved_fields import answer_fields
+
+# What the 101 itself says (RFC 6455 section 4.2.2).
+_OF_THE_HANDSHAKE = RESERVED.union(
+    b"sec-websocket-accept sec-websocket-extensions sec-websocket-protocol "
+    b"sec-websocket-version".split()
+)
 
 T = t.TypeVar("T")
 
@@ -52,7 +59,7 @@ class PortalWebSocketAdapter(WebSocketAdapter):
         extra_headers: Headers | None = None,
         timeout: float | None = None,
     ) -> None:
-        self._call(self.downstream.accept(subprotocol, raw_headers(extra_headers)), timeout)
+        self._call(self.downstream.accept(subprotocol, accept_fields(extra_headers)), timeout)
 
     def reject(
         self,
@@ -62,7 +69,8 @@ class PortalWebSocketAdapter(WebSocketAdapter):
         timeout: float | None = None,
     ) -> None:
         whole = b"".join(body or ())
-        self._call(self.downstream.reject(status_code, b"", raw_headers(headers), whole), timeout)
+        fields = refusal_fields(status_code, headers, whole)
+        self._call(self.downstream.reject(status_code, b"", fields, whole), timeout)
 
     def receive(self, timeout: float | None = None) -> CreateConnection | Message:
         message = self.portal.call(self._receive(timeout))
@@ -99,6 +107,28 @@ class PortalWebSocketAdapter(WebSocketAdapter):
             raise TimeoutError("no websocket message in time")
         receiving, self._receiving = self._receiving, None
         return receiving.result()
+
+
+def accept_fields(headers: Headers | None) -> RawHeaders:
+    """Return what handlers add to a 101: nothing that the handshake itself says.
+
+    :raises UnsendableAnswer: as :func:`raw_headers`
+    """
+    return [field for field in raw_headers(headers) if field[0].lower() not in _OF_THE_HANDSHAKE]
+
+
+def refusal_fields(status: int, headers: Headers | None, body: bytes) -> RawHeaders:
+    """Return the fields of an answer that refuses a websocket, with the length of ``body``.
+
+    :raises UnsendableAnswer: as :func:`raw_headers`
+    """
+    bodiless = status in (204, 304)
+    try:
+        return answer_fields(
+            raw_headers(headers), None if bodiless else len(body), bodiless=bodiless
+        )
+    except ValueError as exc:
+        raise UnsendableAnswer(str(exc)) from None
 
 
 def raw_headers(headers: Headers | None) -> RawHeaders:

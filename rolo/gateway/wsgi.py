@@ -19,7 +19,6 @@ from rolo.gateway.observed_wsgi import observed_call
 from rolo.request import Request
 from rolo.response import Response
 from rolo.wire.admission import admit
-from rolo.wire.trailers import without_trailer_field
 
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -28,6 +27,9 @@ LOG = logging.getLogger(__name__)
 
 # As servers write them, and as ASGI does.
 _VERSIONS = {"2.0": "2", "3.0": "3"}
+
+# What PEP 3333 leaves to the server; and there are no trailers to announce.
+_OF_THE_SERVER = (b"connection", b"transfer-encoding", b"trailer")
 
 __all__ = ["Gateway", "Response", "WsgiGateway"]
 
@@ -78,8 +80,7 @@ class WsgiGateway:
                 progress.decided(response)
             answer = _answer_of(response, request)
             status = f"{answer.status} {answer.reason.decode('latin-1')}"
-            # WSGI has no trailers to announce.
-            fields = without_trailer_field(answer.headers)
+            fields = [field for field in answer.headers if field[0].lower() not in _OF_THE_SERVER]
             start_response(status, [(_text(name), _text(value)) for name, value in fields])
         except BaseException:
             response.close()

@@ -17,7 +17,7 @@ from rolo.request import Request, get_raw_path, restore_payload
 from rolo.upstream.request import UpstreamRequest
 from rolo.websocket.request import WebSocketRequest
 from rolo.wire import hop_by_hop
-from rolo.wire.fields import RawHeaders
+from rolo.wire.fields import RawHeaders, refuse_reserved
 from rolo.wire.target import Origin, Upstream, join_target, parse_upstream, split_target
 
 HeaderEdits = Headers | t.Mapping[str, str]
@@ -49,10 +49,12 @@ def outgoing_request(
     :param path: replaces the path of the request (its query stays); ``None`` keeps the
         raw path byte for byte
     :param edits: fields that replace fields of the request, and new ones; Host only
-        without ``preserve_host``
+        without ``preserve_host``. What the client said of its own connection or body, copied
+        from ``request.headers``, is left out.
     :param preserve_host: send the client's Host instead of the upstream's
     :param rules: which of the client's fields pass, and which paths
     :raises BadRequest: the request's target cannot be forwarded well-formed, or is refused
+    :raises ReservedField: ``edits`` hold a field that only the writer sets
     """
     raw = raw_headers(request)
     outgoing = outgoing_head(
@@ -106,7 +108,7 @@ def outgoing_head(
         # RFC 9110 section 10.1.1: to be ignored, hence not for us to repeat in HTTP/1.1.
         headers = [field for field in headers if field[0].lower() != b"expect"]
     if edits:
-        headers = _edited(headers, edits, keep_host=preserve_host)
+        headers = _edited(headers, edits, request, keep_host=preserve_host)
     return UpstreamRequest(origin=upstream.origin, method=method, target=target, headers=headers)
 
 
@@ -191,21 +193,28 @@ def _encoded(path: str) -> bytes:
     return quote(path, safe=_PATH_SAFE).encode("ascii")
 
 
-def _edited(headers: RawHeaders, edits: HeaderEdits, *, keep_host: bool) -> RawHeaders:
-    """Return ``headers`` with each field of ``edits`` in place of all of its name."""
-    pairs = edits.items()
-    new = [
-        (name.encode("latin-1"), str(value).encode("latin-1"))
-        for name, value in pairs
-        if not (keep_host and name.lower() == "host")
-    ]
+def _edited(
+    headers: RawHeaders, edits: HeaderEdits, request: AnyRequest, *, keep_host: bool
+) -> RawHeaders:
+    """Return ``headers`` with each field of ``edits`` in place of all of its name. A copy of
+    what the client said of its own connection says nothing of ours, and is left out.
+
+    :raises ReservedField: one of ``edits`` is for us to write, and no such copy
+    """
+    copied = hop_by_hop.of_the_connection(raw_headers(request))
+    new: RawHeaders = []
+    for name, text in edits.items():
+        value, key = str(text).encode("latin-1"), name.lower().encode("latin-1")
+        if (key, value) not in copied and not (keep_host and key == b"host"):
+            refuse_reserved(name)
+            new.append((name.encode("latin-1"), value))
     replaced = {name.lower() for name, _ in new}
     return [pair for pair in headers if pair[0].lower() not in replaced] + new
 
 
 def _add_bridged_body(outgoing: UpstreamRequest, request: BridgeRequest, raw: RawHeaders) -> None:
     """Add a body that the bridge has checked, or will while it is pulled."""
-    length, chunked, expect = _body_fields(raw)
+    length, chunked = _declared(request.head.headers)
     body = request.body
     if body.is_empty:
         if length is not None:
@@ -213,7 +222,7 @@ def _add_bridged_body(outgoing: UpstreamRequest, request: BridgeRequest, raw: Ra
         return
     if length is None and not chunked and request.head.http_version[0] == "1":
         return
-    outgoing.expect_continue = expect
+    outgoing.expect_continue = _expects_continue(raw)
     outgoing.length = length
     whole = body.whole_nowait()
     if whole is not None and length is not None:
@@ -225,10 +234,12 @@ def _add_bridged_body(outgoing: UpstreamRequest, request: BridgeRequest, raw: Ra
 
 def _add_body(outgoing: UpstreamRequest, request: Request, raw: RawHeaders) -> None:
     """Add the body of a request that came through WSGI, or was made by hand."""
-    length, chunked, expect = _body_fields(raw)
+    length, chunked = _declared(_came(request) or _variables(request))
+    if length is None and not chunked:
+        length, chunked = _declared(raw)  # made by hand, and changed since
     if length is None and not chunked:
         return
-    outgoing.expect_continue = expect
+    outgoing.expect_continue = _expects_continue(raw)
     stream = _unread_input(request)
     if stream is None:
         outgoing.body = restore_payload(request)
@@ -276,18 +287,30 @@ class _Limited:
         return data
 
 
-def _body_fields(raw: RawHeaders) -> tuple[int | None, bool, bool]:
-    """Return the declared length, whether the body is chunked, whether 100 is expected."""
-    length, chunked, expect = None, False, False
-    for name, value in raw:
+# The head as it came says how a body ends, whatever handlers have made of its fields.
+def _declared(came: RawHeaders) -> tuple[int | None, bool]:
+    """Return the length that a head declares, and whether the body is chunked."""
+    length, chunked = None, False
+    for name, value in came:
         lowered = name.lower()
         if lowered == b"content-length" and value.isdigit():
             length = int(value)
         elif lowered == b"transfer-encoding":
             chunked = True
-        elif lowered == b"expect":
-            expect = value.lower() == b"100-continue"
-    return length, chunked, expect
+    return length, chunked
+
+
+def _variables(request: Request) -> RawHeaders:
+    """Return what the environment of a request says of its body."""
+    environ = request.environ
+    names = ("CONTENT_LENGTH", b"content-length"), ("HTTP_TRANSFER_ENCODING", b"transfer-encoding")
+    return [(name, str(environ[key]).encode("latin-1")) for key, name in names if key in environ]
+
+
+def _expects_continue(raw: RawHeaders) -> bool:
+    return any(
+        name.lower() == b"expect" and value.lower() == b"100-continue" for name, value in raw
+    )
 
 
 def _http_version(request: AnyRequest) -> str:
@@ -320,9 +343,6 @@ def outgoing_headers(
     if asked is None and hosts:
         asked = headers[names.index(b"host")][1]
     passed = hop_by_hop.passed(headers, names, keep_length=False)
-    if b"te" in names and any(name.lower() == b"te" for name, _ in passed):
-        # RFC 9110 section 10.1.4: it is for the next one only, and has to say so.
-        passed.append((b"Connection", b"TE"))
     if not preserve_host or host is not None or not asked or hosts > 1:
         sent = asked if preserve_host and asked else origin.authority_bytes
         passed = _with_host(passed, sent)

@@ -146,7 +146,9 @@ class Proxy(HttpClient):
 
         :param forward_path: replaces the path of the request, below the base URL's;
             ``None`` keeps the path as it came. The query stays.
-        :param headers: fields to set in place of the request's
+        :param headers: fields to set in place of the request's; a copy of ``request.headers``
+            will do, of which only what is end-to-end goes on
+        :raises ReservedField: ``headers`` would frame the message or steer the connection
         :raises UpstreamError: there is no answer; the subclass says why
         :raises BadRequest: the request cannot be forwarded well-formed
         """
@@ -326,18 +328,19 @@ def request_for_client(outgoing: UpstreamRequest, request: Request) -> Request:
     """Return ``outgoing`` as a :class:`~rolo.Request`, for a client of the user's."""
     raw_path, _, query = outgoing.target.partition(b"?")
     path = raw_path.decode("latin-1")
+    if outgoing.body is not None and not isinstance(outgoing.body, bytes):
+        outgoing.body = restore_payload(request)
     headers = Headers(
-        [(name.decode("latin-1"), value.decode("latin-1")) for name, value in outgoing.headers]
+        [
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in outgoing.framed_headers()
+        ]
     )
-    body = b""
-    if outgoing.body is not None:
-        body = outgoing.body if isinstance(outgoing.body, bytes) else restore_payload(request)
-        headers.setdefault("Content-Length", str(len(body)))
     return Request(
         method=outgoing.method,
         path=unquote(path),
         headers=headers,
-        body=body,
+        body=outgoing.body or b"",
         scheme=outgoing.origin.scheme,
         query_string=query,
         remote_addr=request.remote_addr,

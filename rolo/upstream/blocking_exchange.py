@@ -135,6 +135,7 @@ class Conversation:
         :raises BodySourceError: the body's source raised
         :raises BadRequest: the head cannot be written well-formed, or a pulled body differs
             from its declared length
+        :raises UnsendableRequest: the head holds fields that only we write
         :raises IdleTimeout: the origin takes no more bytes
         """
         request = self._request

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from rolo.errors import UnsendableRequest
 from rolo.net.body import Upload
 from rolo.wire.fields import RawHeaders
-from rolo.wire.trailers import without_trailer_field
+from rolo.wire.reserved_fields import request_fields
 
 OnInterim = t.Callable[[int, RawHeaders], t.Awaitable[None]]
 """Told of every 1xx answer (100 and 103 included, 101 never) in the order of arrival."""
@@ -25,7 +26,7 @@ class UpstreamRequest:
     """A request as it goes on the wire to ``origin``.
 
     ``headers`` are complete but for framing: they hold Host and all end-to-end fields in
-    their order, never Content-Length, Transfer-Encoding or Connection.
+    their order, never what frames the message or belongs to the connection, but for TE.
     ``body`` is ``None`` (no body, no framing field), bytes, or something to pull from.
     ``length`` is the body's length in bytes; with a pulled body ``None`` means chunked.
     """
@@ -48,11 +49,19 @@ class UpstreamRequest:
         return self.method in _IDEMPOTENT
 
     def framed_headers(self) -> RawHeaders:
-        """Return a new list: the fields, and behind them the one that frames the body."""
+        """Return a new list: the fields, and behind them the one that frames the body.
+
+        :raises UnsendableRequest: there are fields among them that nobody else may write
+        """
         body = self.body
-        if body is not None:
-            length = len(body) if isinstance(body, bytes | bytearray) else self.length
-            if length is None:
-                return [*self.headers, (b"Transfer-Encoding", b"chunked")]
-            return [*without_trailer_field(self.headers), (b"Content-Length", b"%d" % length)]
-        return without_trailer_field(self.headers)
+        length = len(body) if isinstance(body, bytes | bytearray) else self.length
+        chunked = body is not None and length is None
+        try:
+            fields = request_fields(self.headers, chunked=chunked)
+        except ValueError as exc:
+            raise UnsendableRequest(str(exc), target=str(self.origin)) from None
+        if chunked:
+            fields.append((b"Transfer-Encoding", b"chunked"))
+        elif body is not None:
+            fields.append((b"Content-Length", b"%d" % (length or 0)))
+        return fields

@@ -90,6 +90,7 @@ class LoopTransport:
             before the final one is returned; no longer than the exchange may take
         :raises BadRequest: the request cannot be written as one well-formed head, or its
             body does not have the length declared
+        :raises UnsendableRequest: it holds fields that only we write
         :raises ConnectError: and its kin: no connection
         :raises SendError: the connection broke before the request was sent or answered
         :raises UpstreamClosed: the connection ended before a complete head

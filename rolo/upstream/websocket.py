@@ -15,6 +15,7 @@ from rolo.errors import (
     ConnectTimeout,
     IdleTimeout,
     ResponseHeadTimeout,
+    UnsendableRequest,
     UpstreamError,
 )
 from rolo.net.websocket import WebSocketPeer
@@ -39,6 +40,7 @@ from rolo.wire.http1 import (
     parse_response_head,
 )
 from rolo.wire.permessage_deflate import OFFER, Deflate, accepted_by_server
+from rolo.wire.reserved_fields import request_fields
 from rolo.wire.target import Origin
 
 # RFC 6455 section 1.3
@@ -46,7 +48,7 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 # Made anew on each leg (RFC 6455 section 4), or of one leg only.
 _HANDSHAKE_FIELDS = frozenset(
     b"sec-websocket-key sec-websocket-accept sec-websocket-version sec-websocket-extensions "
-    b"sec-websocket-protocol content-length".split()
+    b"sec-websocket-protocol te content-length".split()
 )
 
 
@@ -114,6 +116,7 @@ async def open_websocket(
 
     :raises HandshakeRefused: the origin answered with something else than 101
     :raises BadRequest: the handshake cannot be written as one well-formed head
+    :raises UnsendableRequest: it holds fields that only we write
     :raises ConnectError: and its kin: no connection
     :raises UpstreamClosed: the connection ended before a complete head
     :raises BadResponse: malformed, or a 101 that does not fit what was asked
@@ -145,8 +148,12 @@ def without_handshake_fields(headers: RawHeaders) -> RawHeaders:
 
 
 def _encode(handshake: Handshake, key: bytes, settings: WebSocketSettings) -> bytes:
+    try:
+        passed = request_fields(without_handshake_fields(handshake.headers), chunked=False)
+    except ValueError as exc:
+        raise UnsendableRequest(str(exc), target=str(handshake.origin)) from None
     fields = [
-        *without_handshake_fields(handshake.headers),
+        *passed,
         (b"Upgrade", b"websocket"),
         (b"Connection", b"Upgrade"),
         (b"Sec-WebSocket-Version", b"13"),

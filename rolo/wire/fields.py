@@ -6,9 +6,18 @@ import functools
 import re
 import typing as t
 
+from rolo.errors import ReservedField
+
 RawHeaders = list[tuple[bytes, bytes]]
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+RESERVED = frozenset(
+    b"content-length transfer-encoding connection keep-alive proxy-connection te upgrade "
+    b"http2-settings".split()
+)
+"""What only the writer of a message sets: it frames it, or belongs to one connection
+(RFC 9112 section 6, RFC 9110 section 7.6.1)."""
 
 
 class HeaderFields:
@@ -16,6 +25,10 @@ class HeaderFields:
 
     Names are compared without regard to case; order, case and repeats of what is not
     touched stay as they came. Text is Latin-1, as on the wire.
+
+    Fields that frame the message or belong to its connection (:data:`RESERVED`) can be read
+    and removed; every call that would set one raises
+    :class:`~rolo.errors.ReservedField`, a :class:`ValueError`.
     """
 
     __slots__ = ("pairs",)
@@ -160,7 +173,16 @@ def _names_of(name: str) -> tuple[bytes, bytes]:
     raw = name.encode("latin-1", "replace")
     if _NAME.fullmatch(raw) is None:
         raise ValueError(f"not the name of a header field: {name!r}")
+    refuse_reserved(name)
     return raw, raw.lower()
+
+
+def refuse_reserved(name: str) -> None:
+    """:raises ReservedField: a field of that name is one of :data:`RESERVED`"""
+    if name.lower().encode("latin-1") in RESERVED:
+        raise ReservedField(
+            f"{name} is not for hooks to set: rolo writes it, to fit the body and the connection"
+        )
 
 
 _known_names = functools.lru_cache(maxsize=512)(_names_of)

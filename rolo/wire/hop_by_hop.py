@@ -53,6 +53,18 @@ def passed(headers: RawHeaders, names: list[bytes], *, keep_length: bool) -> Raw
     return result
 
 
+def of_the_connection(headers: RawHeaders) -> frozenset[tuple[bytes, bytes]]:
+    """Return what ``headers`` say of one connection, or of the body: names in lower case."""
+    names = [name.lower() for name, _ in headers]
+    values = [
+        value for name, (_, value) in zip(names, headers, strict=True) if name == b"connection"
+    ]
+    theirs = _with_options(_HOP_BY_HOP_AND_LENGTH, b",".join(values).lower())
+    return frozenset(
+        (name, value) for name, (_, value) in zip(names, headers, strict=True) if name in theirs
+    )
+
+
 def _with_options(drop: frozenset[bytes], value: bytes) -> frozenset[bytes]:
     """``drop`` and the names in a Connection field."""
     if len(value) > _MAX_REMEMBERED:

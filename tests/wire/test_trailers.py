@@ -47,8 +47,8 @@ def test_other_fields_follow_a_body():
 
 
 def test_only_a_message_in_chunks_announces_trailers():
-    fields = [(b"A", b"1"), (b"trailer", b"x"), (b"Trailer", b"y"), (b"X-Trail", b"2")]
-    kept = [(b"A", b"1"), (b"X-Trail", b"2")]
+    fields = [(b"Host", b"a"), (b"trailer", b"x"), (b"Trailer", b"y"), (b"X-Trail", b"2")]
+    kept = [(b"Host", b"a"), (b"X-Trail", b"2")]
     assert without_trailer_field(fields) == kept
     request = UpstreamRequest(ORIGIN, "POST", b"/", fields)
     assert request.framed_headers() == kept

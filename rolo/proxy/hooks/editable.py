@@ -546,6 +546,10 @@ class ProxiedResponse(_Body):
         answer.headers = self.headers.pairs
         return answer
 
+    def set_length(self, length: int) -> None:
+        """Say how long the body is that is sent; :meth:`fix_head` has been called."""
+        self.headers.pairs.append((b"Content-Length", b"%d" % length))
+
     def fix_head(self) -> None:
         """Make the fields right that describe another body than the one that is sent."""
         self.headers.remove("Content-Length", "Accept-Ranges", *_DIGESTS)

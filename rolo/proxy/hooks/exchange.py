@@ -181,12 +181,12 @@ class HookedExchange(HookedRun[Forwarder]):
         response.fix_head()
         if not response.has_body:
             if response.plain is not None and self._context.request.method == "HEAD":
-                response.headers["Content-Length"] = str(len(response.encoded(stages)))
+                response.set_length(len(response.encoded(stages)))
             return response.body
         body = self._transformed(response, stages)
         if isinstance(body, Body):
             return body
-        response.headers["Content-Length"] = str(len(body))
+        response.set_length(len(body))
         return WholeBody(body, response.body)
 
     def _body_stages(self, response: ProxiedResponse) -> list[Stage]:

@@ -102,7 +102,7 @@ class HookedWebSocket(HookedRun[HandshakeForwarder]):
             response.read(None)
             body = response.encoded([])
             response.fix_head()
-            response.headers["Content-Length"] = str(len(body))
+            response.set_length(len(body))
         self._context.status = response.status
         self._finish("complete", None)
         return LazyResponse(
