@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import gc
+import importlib.metadata
 import re
 import socket
 import subprocess
@@ -161,7 +162,10 @@ def test_unknown_host(capsys, monkeypatch):
 
 
 def test_server_that_is_not_installed_names_the_extra(capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
     assert main(["proxy", "http://127.0.0.1:1", "--server", "uvicorn"]) == 2
     assert "pip install rolo[fast]" in error_line(capsys)
 
