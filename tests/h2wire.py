@@ -38,7 +38,11 @@ class H2Client:
         self.sock.sendall(self.connection.data_to_send())
 
     def request(
-        self, path: str = "/", *fields: tuple[bytes, bytes], body: bytes | None = b""
+        self,
+        path: str = "/",
+        *fields: tuple[bytes, bytes],
+        body: bytes | None = b"",
+        flush: bool = True,
     ) -> int:
         """Send a request; ``None`` leaves its body open. Return the stream's number."""
         stream = self.connection.get_next_available_stream_id()
@@ -49,7 +53,8 @@ class H2Client:
             (b":path", path.encode()),
         ]
         self.connection.send_headers(stream, [*head, *fields], end_stream=body == b"")
-        self.flush()
+        if flush:
+            self.flush()
         if body:
             self.upload(stream, body)
             self.connection.end_stream(stream)

@@ -85,9 +85,6 @@ def test_subprotocols_are_offered_upstream_and_the_origins_choice_goes_back(
 
 
 def test_fields_of_the_origins_101_reach_the_client(relaying, served_on):
-    if served_on[0] == "granian":
-        pytest.skip("granian drops the fields of an acceptance")
-
     def play(origin):
         origin.accept(
             ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"), ("X-Origin", "yes"), ("Keep-Alive", "5")
@@ -97,8 +94,9 @@ def test_fields_of_the_origins_101_reach_the_client(relaying, served_on):
     url, _ = relaying(play)
     with Client(url) as client:
         answer = client.open().handshake
-        assert answer.all("set-cookie") == ["a=1", "b=2"]
-        assert answer.all("x-origin") == ["yes"]
+        passed = served_on[0] != "granian"  # which drops them
+        assert answer.all("set-cookie") == (["a=1", "b=2"] if passed else [])
+        assert answer.all("x-origin") == (["yes"] if passed else [])
         assert answer.all("keep-alive") == []
         assert answer.all("sec-websocket-accept") == [accept_key(KEY)]
         assert [v.lower() for v in answer.all("upgrade")] == ["websocket"]

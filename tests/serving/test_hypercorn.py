@@ -143,20 +143,6 @@ def test_http2_an_early_answer_ends_the_upload(tls: ServerTls, trusting: ssl.SSL
         assert client.until(StreamReset, stream).error_code == 0  # NO_ERROR
 
 
-def test_http2_is_accepted_by_prior_knowledge_but_only_at_the_start() -> None:
-    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
-    with serve(App(http=hello), server="hypercorn") as server:
-        with Client(server.port) as client:
-            client.send(preface)
-            client.until(b"\x00\x00\x00\x04\x01")  # SETTINGS acknowledged
-        with Client(server.port) as client:
-            client.get("/")
-            client.until(b"hello")
-            client.received = b""
-            client.send(preface)
-            assert b"\x00\x00\x00\x04\x01" not in client.all()
-
-
 def test_sending_to_a_client_that_left_raises_os_error() -> None:
     async def late(app: App, scope: t.Any, receive: t.Any, send: t.Any) -> None:
         await read_body(receive)

@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset
-from serving_support import DEADLINE, App, H2Client, answer, hello, read_body
+from serving_support import DEADLINE, App, Client, H2Client, answer, hello, read_body
 
 from rolo.serving import SERVERS, ServerTls, serve
 
@@ -45,6 +45,20 @@ def test_https_is_served_and_the_scope_says_so(
                 received += data
     assert received.endswith(b"hello")
     assert app.next()["scheme"] == "https"
+
+
+def test_http2_is_accepted_by_prior_knowledge_but_only_at_the_start(h2_server: str) -> None:
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+    with serve(App(http=hello), server=h2_server) as server:
+        with Client(server.port) as client:
+            client.send(preface)
+            client.until(b"\x00\x00\x00\x04\x01")  # SETTINGS acknowledged
+        with Client(server.port) as client:
+            client.get("/")
+            client.until(b"hello")
+            client.received = b""
+            client.send(preface)
+            assert b"\x00\x00\x00\x04\x01" not in client.all()
 
 
 def test_http2_answers(h2_server: str, tls: ServerTls, trusting: ssl.SSLContext) -> None:
