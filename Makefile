@@ -2,15 +2,17 @@
 VENV ?= .venv
 MINIMUM ?= .venv-minimum
 PYTHON ?= python3
+# What `make test-all` tries, each version once; what is not installed is left out.
+PYTHONS ?= python3.11 python3.12 python3.13 python3.14 $(wildcard $(HOME)/.pyenv/versions/3.1[1-9]*/bin/python)
 BIN := $(VENV)/bin
 JOBS ?= auto
 UPSTREAM ?=
 LISTEN ?= 127.0.0.1:8000
 
-.PHONY: help install run test test-minimum mutants autobahn format lint dist docs bench clean
+.PHONY: help install run test test-minimum test-all mutants autobahn format lint dist docs bench clean
 
 help:
-	@echo "make install | run [UPSTREAM=URL] [LISTEN=HOST:PORT] | test | test-minimum | mutants | autobahn | format | lint | dist | docs | bench | clean"
+	@echo "make install | run [UPSTREAM=URL] [LISTEN=HOST:PORT] | test | test-minimum | test-all | mutants | autobahn | format | lint | dist | docs | bench | clean"
 
 $(VENV)/.installed: pyproject.toml rolo/_version.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -44,6 +46,17 @@ test-minimum:
 mutants: install
 	$(BIN)/python tests/mutants.py $(ARGS)
 
+# The same on each Python of the list, in an environment of its own.
+test-all:
+	@tried= failed=; for python in $(PYTHONS); do \
+		version=$$($$python -c 'import platform; print(platform.python_version())' 2>/dev/null) || continue; \
+		case " $$tried " in *" $$version "*) continue;; esac; \
+		tried="$$tried $$version"; \
+		echo "Python $$version"; \
+		$(MAKE) --no-print-directory test PYTHON=$$python VENV=.venvs/$$version || failed="$$failed $$version"; \
+	done; \
+	echo "tried:$$tried"; test -n "$$tried" && { test -z "$$failed" || { echo "failed:$$failed"; exit 1; }; }
+
 # Needs a Python 2.7 for the suite; says so and succeeds where there is none.
 autobahn: install
 	$(BIN)/python tests/autobahn.py $(ARGS)
@@ -67,6 +80,6 @@ bench: install
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(MINIMUM) .autobahn build dist site benchmarks/.env benchmarks/results
+	rm -rf $(VENV) $(MINIMUM) .venvs .autobahn build dist site benchmarks/.env benchmarks/results
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
