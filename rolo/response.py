@@ -22,7 +22,8 @@ _BODY_FIELDS = ("Content-Type", "Content-Length", "Transfer-Encoding", "Content-
 class Response(WerkzeugResponse):
     """A werkzeug response. ``status_code = 0`` is allowed and means *not decided yet*."""
 
-    failure: Failure | None = None
+    # Not public, as programs find out by attribute what objects are.
+    _failure: Failure | None = None
     """The error that this stands for, if it stands for one; for logs and observers."""
 
     def update_from(self, other: WerkzeugResponse) -> None:
@@ -42,7 +43,7 @@ class Response(WerkzeugResponse):
         self.status = other.status
         self.response = other.response
         self.direct_passthrough = other.direct_passthrough
-        self.failure = getattr(other, "failure", None)
+        self._failure = getattr(other, "_failure", None)
         self.call_on_close(partial(_run_close_callbacks, other))
 
     def set_json(self, doc: t.Any, cls: type[json.JSONEncoder] | None = None) -> None:

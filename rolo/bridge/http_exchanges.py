@@ -253,7 +253,7 @@ def error_response(error: BaseException) -> Response:
     """Return the answer to an error that no handler dealt with; it tells nothing internal."""
     status = error.status if isinstance(error, RoloError) else 500
     response = Response(error_text(status), status=status, content_type=CONTENT_TYPE)
-    response.failure = Failure.of(error)
+    response._failure = Failure.of(error)
     if isinstance(error, DownstreamError | TooManyExchanges):
         # Nobody is going to read the rest of such a request.
         response.headers["Connection"] = "close"

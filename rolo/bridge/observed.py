@@ -103,7 +103,7 @@ class Progress:
         if untouched is not None:
             self.upstream_status = untouched.status
             return
-        self.failure = response.failure
+        self.failure = response._failure
         if getattr(response, "is_forwarded", False):
             self.upstream_status = response.status_code
 
@@ -312,12 +312,12 @@ class ObservedWebSocket:
 
     def decided(self, request: WebSocketRequest) -> None:
         """The handlers have accepted or rejected ``request``, or done neither."""
-        if request.rejection is not None:
-            self.progress.decided(request.rejection)
-        elif request.is_handed_over():
+        if request._rejection is not None:
+            self.progress.decided(request._rejection)
+        elif request._is_handed_over():
             self.progress.upstream_status = 101
-        if request.failure is not None:
-            self.progress.failure = request.failure
+        if request._failure is not None:
+            self.progress.failure = request._failure
 
     @property
     def gone(self) -> bool:

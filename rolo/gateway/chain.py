@@ -385,7 +385,7 @@ def _fail(error: Exception, response: Response) -> None:
         response.update_from(error.get_response())
         return
     response.update_from(Response(error_text(status), status=status, content_type=CONTENT_TYPE))
-    response.failure = Failure.of(error)
+    response._failure = Failure.of(error)
 
 
 def _log_unhandled(error: Exception) -> int:

@@ -184,9 +184,9 @@ class WebSocketRequest(Request):
         self._websocket: WebSocket | None = None
         self._rejected = False
         self._handed_over = False
-        self.rejection: Response | None = None
+        self._rejection: Response | None = None
         """What the handshake was answered with instead of being accepted."""
-        self.failure: Failure | None = None
+        self._failure: Failure | None = None
         """The error that ended it, see :meth:`fail`."""
 
     @property
@@ -204,7 +204,7 @@ class WebSocketRequest(Request):
         """Whether the handshake was accepted."""
         return self._websocket is not None or self._handed_over
 
-    def is_handed_over(self) -> bool:
+    def _is_handed_over(self) -> bool:
         """Whether it was accepted for somebody to serve after the handler, as a relay does."""
         return self._handed_over
 
@@ -219,7 +219,7 @@ class WebSocketRequest(Request):
         """
         self._raise_if_decided()
         self._rejected = True
-        self.rejection = response
+        self._rejection = response
         try:
             self.socket.reject(response.status_code, response.headers, response.iter_encoded())
         finally:
@@ -300,7 +300,7 @@ class WebSocketRequest(Request):
 
         if isinstance(error, WebSocketDisconnectedError):
             return
-        self.failure = Failure.of(error)
+        self._failure = Failure.of(error)
         try:
             if self.is_upgraded():
                 self.close(code=1011)
