@@ -144,9 +144,11 @@ def test_what_is_sent_before_the_stream_runs_goes_first_and_a_hook_may_beat_asid
             context.events.send("hello")
 
             def beat():
-                while context.events.wait(0.01):
-                    context.events.comment("beat")
-                over.set()
+                try:
+                    while context.events.wait(0.01):
+                        context.events.comment("beat")
+                finally:  # by either of the two
+                    over.set()
 
             context.start_aside(beat)
 

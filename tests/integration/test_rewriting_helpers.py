@@ -203,6 +203,18 @@ def test_a_copy_goes_to_a_second_upstream(proxied, origin, second, size):
     assert compared == [(200, b"ok", 500, b"bad")]
 
 
+def test_a_mirror_is_closed_with_its_proxy(start, origin, second):
+    done = threading.Event()
+    handler = ProxyHandler(origin.url, hooks=[Mirror(second.url, lambda *_: done.set())])
+    assert fetch(start(handler).url).body == b"ok"
+    assert done.wait(5)
+    (connection,) = (thread for thread in second._threads[1:])
+    assert connection.is_alive()  # it is kept for the next copy
+    handler.close()
+    connection.join(5)
+    assert not connection.is_alive()
+
+
 def test_the_client_waits_for_no_copy(proxied, origin, second):
     go_on = threading.Event()
     arrived = threading.Event()
