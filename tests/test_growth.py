@@ -393,10 +393,11 @@ FILLED = {
     ),
     "rolo.proxy.forwarded_fields.ForwardedPolicy": lambda value: POLICY.believes(value.decode()),
 }
-# Keyed by settings, or by two flags.
+# Keyed by settings, by two flags, or by the second.
 OURS = {
     "rolo.upstream.blocking_transport._ssl_context",
     "rolo.asgi.capabilities._of_extensions",
+    "rolo.bridge.access_log._when",
 }
 
 
