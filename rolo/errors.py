@@ -41,7 +41,9 @@
     ├── TooManyExchanges                   503    a limit of ours is reached
     ├── UnsendableAnswer                   500    a handler's answer that no head can hold
     ├── UnsendableRequest                  500    the same for a request, as hooks left it
-    ├── ReplayLimitExceeded                500    a body was read that is too long to be kept
+    ├── BodyNotKept                        500    a body that has gone out cannot be sent again
+    │   └── ReplayLimitExceeded            500    nor one that is too long to be kept
+    ├── RetryRefused                       500    a hook wants another try that cannot be made
     └── NoPortalError                      500    a blocking call where nothing may block
 
 ``status`` is the HTTP status the client gets as long as no head was sent; after
@@ -227,6 +229,24 @@ class ReservedField(ValueError):
     """A hook, a helper or ``headers=`` was to set a field that frames the message or belongs to
     one connection: Content-Length, Transfer-Encoding, Connection, Keep-Alive,
     Proxy-Connection, TE, Upgrade or HTTP2-Settings. rolo writes those."""
+
+
+class BodyNotKept(RoloError):
+    """A request body was to be sent, or read, once more after it had gone out, and was not
+    kept. Nothing was sent."""
+
+    phase = "request body"
+
+
+class ReplayLimitExceeded(BodyNotKept):
+    """More of a request body was taken than is kept, and then it was to be sent again."""
+
+
+class RetryRefused(RoloError):
+    """A hook asked for another try that may do twice what must happen once, or that is one
+    too many. See :meth:`~rolo.proxy.ProxyContext.retry`."""
+
+    phase = "retry"
 
 
 class NoPortalError(RoloError):

@@ -1,4 +1,5 @@
-"""A second upstream for when the first cannot be reached, and a page for when neither can.
+"""A second upstream for when the first cannot be reached, is busy or fails, and a page for
+when neither helps.
 
 SECOND=http://localhost:8081 rolo proxy --script fallback.py http://localhost:8080
 """
@@ -10,13 +11,16 @@ from rolo import Response
 SECOND = os.environ["SECOND"]
 
 
-def on_connect_failed(context, error):
-    if str(context.upstream) != SECOND:
-        context.upstream = SECOND
+def on_response(context, response):
+    if response.status in (502, 503, 504) and context.tries == 1 and context.can_retry():
+        context.retry(SECOND)
 
 
 def on_error(context, error):
-    return Response(f"We will be back soon ({error.status}).\n", status=503)
+    if context.tries == 1 and context.can_retry():
+        context.retry(SECOND)
+        return None
+    return Response(f"We will be back soon ({getattr(error, 'status', 500)}).\n", status=503)
 
 
 def on_finished(context):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
+from rolo.bridge.body_record import DEFAULT_REPLAY_LIMIT
 from rolo.bridge.handlers import Handlers, Mode, Process
 from rolo.bridge.http_exchanges import HttpExchanges
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
@@ -15,7 +16,6 @@ from rolo.bridge.observed import (
     observed_websockets,
 )
 from rolo.bridge.observer import Observer
-from rolo.bridge.request_body import DEFAULT_REPLAY_LIMIT
 from rolo.bridge.websocket_exchanges import WebSocketExchanges
 from rolo.portal.portal import LoopScope, Portal
 from rolo.portal.watchdog import DEFAULT_LIMIT

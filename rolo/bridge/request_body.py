@@ -1,56 +1,45 @@
 """The request body of an exchange: one stream, read by a sync handler or by the loop.
 
 What a handler reads is kept (bounded), so that a proxy behind it still forwards the very
-bytes that came, not a reconstruction from parsed forms.
+bytes that came, not a reconstruction from parsed forms; so is what a proxy forwards while it
+is small, so that another upstream can be tried.
 """
 
 from __future__ import annotations
 
-import collections
+import asyncio
 import io
-import tempfile
 import typing as t
 
+from rolo.bridge.body_record import ALWAYS_KEPT, DEFAULT_REPLAY_LIMIT, BodyRecord
 from rolo.bridge.downstream import HttpDownstream
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
-from rolo.errors import RoloError
 from rolo.net.body import Upload
 from rolo.net.body_stream import SeenSink, Sink
 from rolo.portal.portal import Portal
 from rolo.wire.fields import RawHeaders
 
-_MEMORY = 1024 * 1024
-_PIECE = 64 * 1024
 
-DEFAULT_REPLAY_LIMIT = 64 * 1024 * 1024
+class RequestBody:
+    """One request body, for a handler that reads it and for any number of upstreams that it is
+    sent to, each from the beginning.
 
-
-class ReplayLimitExceeded(RoloError):
-    """A handler read more of the body than is kept, and then wanted it forwarded."""
-
-    phase = "request body"
-
-
-class RequestBody(Upload):
-    """Pieces of one request body, in order, for whoever asks first.
-
-    :param replay_limit: how many bytes read by a handler are kept for forwarding;
+    :param replay_limit: how many bytes are kept once a handler reads it, or asks to keep it;
         above 1 MiB they are kept in a temporary file
     :param limits: how long the body may be
     """
 
     __slots__ = (
-        "_ahead",
         "_ended",
+        "_free",
         "_limits",
         "_portal",
-        "_read",
-        "_record",
+        "_position",
         "_replay_limit",
-        "_replayed",
-        "_size",
+        "_taker",
         "downstream",
         "is_empty",
+        "record",
     )
 
     def __init__(
@@ -63,93 +52,137 @@ class RequestBody(Upload):
         self.downstream = downstream
         self._portal = portal
         self._replay_limit = replay_limit
-        self._ahead: collections.deque[bytes] = collections.deque()
         self.is_empty = not downstream.may_have_body
         """True if the head already says that no body follows."""
         self._ended = self.is_empty
-        self._record: t.IO[bytes] | None = None
-        self._read = self._replayed = self._size = 0
+        self.record = BodyRecord()
+        """What was taken from the client."""
+        self._position = 0  # of the handler that reads
         self._limits = limits
+        self._taker: asyncio.Task[t.Any] | None = None  # who takes from the client just now
+        self._free: asyncio.Future[None] | None = None  # who waits for that one
 
     async def prefetch(self, length: int) -> None:
         """Take the first piece from the client, so that a handler on a thread finds a small
         body without another trip to the loop; no more than that, as the client may wait for
         an answer before it goes on.
 
-        :param length: of the whole body; if the piece is all of it, the end is taken, too
+        :param length: of the whole body, at most what is always kept; if the piece is all of
+            it, the end is taken, too
         """
-        if self._ended:
-            return
-        piece = await self._pull()
-        if piece:
-            self._ahead.append(piece)
-            if len(piece) == length:
-                await self._pull()
+        if not self._ended and len(await self._pull()) == length:
+            await self._pull()
 
     def read_piece(self) -> bytes:
         """Return the next piece for a sync reader, ``b""`` at the end.
 
         :raises ClientDisconnected: the client left before the end
         :raises ContentTooLarge: it is longer than the limit
+        :raises BodyNotKept: it has gone out to an upstream, and was not kept
         """
-        if self._ahead:
-            piece = self._ahead.popleft()
+        self.keep()
+        if self._position < self.record.size:
+            piece = self.record.read(self._position)
         elif self._ended:
             return b""
         else:
-            piece = self._portal.call(self._pull())
-        self._keep(piece)
+            piece = self._portal.call(self.piece_at(self._position))
+        self._position += len(piece)
         return piece
 
-    async def receive_body(self) -> bytes:
-        """Return the next piece of the whole body for a forwarder on the loop: what a
-        handler has read already comes first.
+    def keep(self) -> None:
+        """Keep what is taken from now on up to the replay limit."""
+        self.record.keep(self._replay_limit)
 
-        :raises ClientDisconnected: the client left before the end
-        :raises ContentTooLarge: it is longer than the limit
-        :raises ReplayLimitExceeded: a handler read more than is kept
+    def sending(self) -> SentBody:
+        """Return the whole body for a forwarder. An upstream that it is still on its way to
+        gets no more of it.
+
+        :raises BodyNotKept: some of it has been taken, and was not kept
         """
-        if self._replayed < self._read:
-            return self._replay()
-        if self._ahead:
-            return self._ahead.popleft()
-        if self._ended:
-            return b""
-        return await self._pull()
+        self.record.check()
+        if self._taker is not None:
+            self._portal.call(self._take_over())
+            self.record.check()
+        return SentBody(self)
 
-    async def pipe(self, sink: Sink) -> None:
-        """Hand all of this to ``sink`` as it comes, and return at the end.
+    async def piece_at(self, at: int) -> bytes:
+        """Return the piece that begins at the byte ``at``, ``b""`` at the end. The loop's
+        thread only.
 
-        :raises: as :meth:`receive_body`, and whatever ``sink`` raises
+        :raises: as :meth:`read_piece`
         """
-        while self._replayed < self._read or self._ahead:
-            if not sink.write(await self.receive_body()):
+        while at >= self.record.size and not self._ended:
+            if self._taker is None:
+                return await self._pull()
+            await self._freed()
+        return self.record.read(at) if at < self.record.size else b""
+
+    async def pipe_from(self, at: int, sink: Sink) -> None:
+        """Hand all from the byte ``at`` on to ``sink`` as it comes, and return at the end.
+
+        :raises: as :meth:`read_piece`, and whatever ``sink`` raises
+        """
+        while at < self.record.size or self._taker is not None:
+            piece = await self.piece_at(at)
+            if not piece:
+                return
+            at += len(piece)
+            if not sink.write(piece):
                 await sink.drained()
-        if not self._ended:
+        if self._ended:
+            return
+        self._taker = asyncio.current_task()
+        try:
             await self.downstream.pipe_body(SeenSink(sink, self._count))
             self._ended = True
+        finally:
+            self._release()
 
     async def _pull(self) -> bytes:
         """Return the next piece from the client."""
-        piece = await self.downstream.receive_body()
-        self._ended = not piece
-        self._count(piece)
+        self._taker = asyncio.current_task()
+        try:
+            piece = await self.downstream.receive_body()
+            self._ended = not piece
+            self._count(piece)
+        finally:
+            self._release()
         return piece
 
     def _count(self, piece: bytes) -> None:
-        """Count a piece that the client sent.
+        """Note a piece that the client sent.
 
         :raises ContentTooLarge: the body is longer than the limit
         """
-        self._size += len(piece)
-        self._limits.check_body(self._size)
+        self.record.add(piece)
+        self._limits.check_body(self.record.size)
+
+    async def _take_over(self) -> None:
+        """Stop whoever takes from the client for another upstream."""
+        while self._taker is not None:
+            if self._taker is not self._portal.task:
+                self._taker.cancel()
+            await self._freed()
+
+    async def _freed(self) -> None:
+        if self._free is None:
+            self._free = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._free)
+
+    def _release(self) -> None:
+        self._taker = None
+        if self._free is not None:
+            self._free.set_result(None)
+            self._free = None
 
     def whole_nowait(self) -> bytes | None:
-        """Return the whole body, without using it up, if all of it is here already and no
-        handler has read any of it, else ``None``."""
-        if not self._ended or self._read:
+        """Return the whole body, without using it up, if all of it is here already and it is
+        small, else ``None``."""
+        record = self.record
+        if not self._ended or not record.is_kept or record.size > ALWAYS_KEPT:
             return None
-        return b"".join(self._ahead)
+        return record.read(0, -1)
 
     @property
     def trailers(self) -> RawHeaders:
@@ -159,52 +192,34 @@ class RequestBody(Upload):
     def replay(self) -> bytes:
         """Return the whole body, read by a handler or not, without using it up.
 
-        :raises ReplayLimitExceeded: more was read than is kept
+        :raises BodyNotKept: some of it was taken, and is gone
         """
         while self.read_piece():
             pass
-        if not self._read:
-            return b""
-        record = self._checked_record()
-        record.seek(0)
-        return record.read()
+        return self.record.read(0, -1)
 
     def close(self) -> None:
         """Drop what is kept."""
-        self._ahead.clear()
-        if self._record is not None:
-            self._record.close()
-            self._record = None
+        self.record.close()
 
-    def _keep(self, piece: bytes) -> None:
-        if not piece:
-            return
-        if not self._read:
-            self._record = tempfile.SpooledTemporaryFile(max_size=_MEMORY)  # noqa: SIM115
-        self._read += len(piece)
-        if self._record is None:
-            return
-        if self._read > self._replay_limit:
-            self._record.close()
-            self._record = None
-        else:
-            self._record.seek(0, io.SEEK_END)
-            self._record.write(piece)
 
-    def _replay(self) -> bytes:
-        record = self._checked_record()
-        record.seek(self._replayed)
-        piece = record.read(_PIECE)
-        self._replayed += len(piece)
+class SentBody(Upload):
+    """A request body on its way to one upstream, from the beginning."""
+
+    __slots__ = ("_at", "_body")
+
+    def __init__(self, body: RequestBody) -> None:
+        self._body = body
+        self._at = 0
+
+    async def receive_body(self) -> bytes:
+        """:raises: as :meth:`RequestBody.read_piece`"""
+        piece = await self._body.piece_at(self._at)
+        self._at += len(piece)
         return piece
 
-    def _checked_record(self) -> t.IO[bytes]:
-        if self._record is None:
-            raise ReplayLimitExceeded(
-                f"a handler read more than {self._replay_limit} bytes of the request body, "
-                "which can therefore not be forwarded"
-            )
-        return self._record
+    async def pipe(self, sink: Sink) -> None:
+        await self._body.pipe_from(self._at, sink)
 
 
 class RequestStream(io.RawIOBase):

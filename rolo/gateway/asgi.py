@@ -7,11 +7,11 @@ import typing as t
 
 from rolo.asgi import ASGIAdapter, ASGILifespanListener, WebSocketListener
 from rolo.asgi.application import AsgiApplication
+from rolo.bridge.body_record import DEFAULT_REPLAY_LIMIT
 from rolo.bridge.bridge import DEFAULT_THREADS, Bridge
 from rolo.bridge.handlers import Mode
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
 from rolo.bridge.observer import Observer
-from rolo.bridge.request_body import DEFAULT_REPLAY_LIMIT
 from rolo.gateway.gateway import Gateway
 from rolo.gateway.wsgi import WsgiGateway
 from rolo.portal.watchdog import DEFAULT_LIMIT

@@ -9,9 +9,11 @@ from urllib.parse import quote, unquote_to_bytes
 
 from werkzeug.datastructures import Headers
 
+from rolo.bridge.body_record import DEFAULT_REPLAY_LIMIT
 from rolo.bridge.request import BridgeRequest
-from rolo.errors import ClientDisconnected
+from rolo.errors import BodyNotKept
 from rolo.proxy.forwarded_fields import ForwardedPolicy
+from rolo.proxy.kept_input import KeptInput
 from rolo.proxy.request_rules import DEFAULT_RULES, RequestRules
 from rolo.request import Request, get_raw_path, restore_payload
 from rolo.upstream.request import UpstreamRequest
@@ -228,7 +230,7 @@ def _add_bridged_body(outgoing: UpstreamRequest, request: BridgeRequest, raw: Ra
     if whole is not None and length is not None:
         outgoing.body, outgoing.length = whole, len(whole)
     else:
-        outgoing.body = body
+        outgoing.body = body.sending()
         outgoing.request_trailers = lambda: body.trailers
 
 
@@ -240,15 +242,44 @@ def _add_body(outgoing: UpstreamRequest, request: Request, raw: RawHeaders) -> N
     if length is None and not chunked:
         return
     outgoing.expect_continue = _expects_continue(raw)
-    stream = _unread_input(request)
-    if stream is None:
-        outgoing.body = restore_payload(request)
-        outgoing.length = len(outgoing.body)
+    kept = kept_input(request)
+    if kept is None:
+        whole = restore_payload(request)
+        if length and not whole and not isinstance(request.environ["wsgi.input"], io.BytesIO):
+            raise BodyNotKept("somebody has read the request body, and it was not kept")
+        outgoing.body, outgoing.length = whole, len(whole)
         return
     outgoing.length = length
-    outgoing.body = t.cast(t.Any, stream if length is None else _Limited(stream, length))
+    outgoing.body = t.cast(t.Any, kept.sending())
     if length is None:
-        outgoing.request_trailers = lambda: getattr(stream, "trailers", [])
+        outgoing.request_trailers = lambda: kept.trailers
+
+
+def keep_body(request: AnyRequest) -> None:
+    """Keep the body of ``request`` as it goes out, up to the replay limit."""
+    if isinstance(request, BridgeRequest):
+        request.body.keep()
+    elif isinstance(request, Request) and (kept := kept_input(request)) is not None:
+        kept.record.keep(DEFAULT_REPLAY_LIMIT)
+
+
+def check_resendable(request: AnyRequest) -> None:
+    """:raises BodyNotKept: the body of ``request`` cannot be sent once more"""
+    if isinstance(request, BridgeRequest):
+        request.body.record.check()
+    elif isinstance(kept := request.environ.get("wsgi.input"), KeptInput):
+        kept.record.check()
+
+
+def kept_input(request: Request) -> KeptInput | None:
+    """Return what the body of a WSGI request is pulled through, put in the place of its
+    stream; ``None`` if somebody has read it before."""
+    stream = _unread_input(request)
+    if stream is None or isinstance(stream, KeptInput):
+        return stream
+    length = _declared(_came(request) or _variables(request))[0]
+    kept = request.environ["wsgi.input"] = KeptInput(stream, length)
+    return kept
 
 
 # What appears in a request once somebody has read its body.
@@ -260,6 +291,8 @@ def _unread_input(request: Request) -> t.Any:
     ``None`` if somebody has read it, or nothing says where it ends."""
     environ = request.environ
     stream = environ["wsgi.input"]
+    if isinstance(stream, KeptInput):
+        return stream
     if isinstance(stream, io.BytesIO) or hasattr(stream, "replay"):
         return None
     if not _TRACES.isdisjoint(vars(request)):
@@ -267,24 +300,6 @@ def _unread_input(request: Request) -> t.Any:
     if not environ.get("wsgi.input_terminated") and "CONTENT_LENGTH" not in environ:
         return None
     return stream
-
-
-class _Limited:
-    """``length`` bytes of a stream that may not end after them.
-
-    :raises ClientDisconnected: from ``read1``, if the stream ends before
-    """
-
-    def __init__(self, stream: t.Any, length: int) -> None:
-        self._read = getattr(stream, "read1", stream.read)
-        self._left = length
-
-    def read1(self, size: int) -> bytes:
-        data: bytes = self._read(min(size, self._left)) if self._left else b""
-        if self._left and not data:
-            raise ClientDisconnected("the client left before the end of its request body")
-        self._left -= len(data)
-        return data
 
 
 # The head as it came says how a body ends, whatever handlers have made of its fields.

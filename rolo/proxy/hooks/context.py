@@ -9,7 +9,7 @@ import time
 import typing as t
 from time import perf_counter
 
-from rolo.errors import ClientDisconnected, EventStreamOver
+from rolo.errors import ClientDisconnected, EventStreamOver, RetryRefused, RoloError
 from rolo.gateway.chain import RequestContext, context_of
 from rolo.portal.containment import ERRORS, contained
 from rolo.portal.hook_runner import HookRunner
@@ -19,6 +19,7 @@ from rolo.proxy.hooks.event_sender import RelayedEvents
 from rolo.proxy.hooks.life import Life
 from rolo.proxy.hooks.transform import name_of
 from rolo.proxy.hooks.websocket_handle import RelayedWebSocket
+from rolo.proxy.outgoing import check_resendable, keep_body
 from rolo.request import Request, get_raw_path
 from rolo.upstream.relay import Closed
 from rolo.upstream.request import UpstreamRequest
@@ -40,6 +41,8 @@ _OF_ONE_EXCHANGE = (
     "bytes_received",
     "bytes_sent",
     "seconds",
+    "tries",
+    "again",
     "_head_came",
     "_outbound",
     "outgoing",
@@ -47,6 +50,10 @@ _OF_ONE_EXCHANGE = (
     "spoken_events",
 )
 _PATH_PHASES = ("on_request", "on_connect_failed")
+_RETRY_PHASES = ("on_connect_failed", "on_response", "on_error")
+
+MAX_TRIES = 10
+"""How often one request may be sent."""
 
 
 class ProxyContext(RequestContext):
@@ -86,6 +93,10 @@ class ProxyContext(RequestContext):
     """Of the answer's body; known in ``on_finished``."""
     seconds: float = 0.0
     """From the start to the end; known in ``on_finished``."""
+    tries: int = 0
+    """How many upstreams were tried, the present one included."""
+    again: bool = False
+    """A hook of this phase has called :meth:`retry`."""
 
     chosen: tuple[Upstream, str | None]
     """:attr:`upstream`, and :attr:`path` if one was chosen: ``None`` forwards what came,
@@ -199,6 +210,75 @@ class ProxyContext(RequestContext):
     def path(self, path: str) -> None:
         self._settle("path")
         self.chosen = self.chosen[0], path
+
+    def retry(
+        self,
+        upstream: str | Upstream | None = None,
+        path: str | None = None,
+        *,
+        unsafe: bool = False,
+    ) -> None:
+        """Send the request once more, when this hook has returned without an answer: in
+        ``on_connect_failed``, ``on_response`` (whose answer is then closed unread) or
+        ``on_error``. It goes through ``on_outgoing`` again, and all that follows it; the
+        hooks behind this one are not asked.
+
+        :param upstream: where to; ``None`` for the one that was tried
+        :param path: as :attr:`path`; ``None`` leaves it
+        :param unsafe: do it even if the request may then be carried out twice: its method is
+            not idempotent, and the error does not say ``retry_safe``
+        :raises RetryRefused: it is not safe, or has been tried ten times
+        :raises BodyNotKept: the request's body has gone out, and was not kept. Up to 64 KiB
+            always are, longer ones after :meth:`keep_body`, or if a handler has read them
+        :raises RuntimeError: called in another phase
+        :raises ValueError: ``upstream`` is not a URL to forward to
+        """
+        if self.phase not in _RETRY_PHASES:
+            raise RuntimeError(f"a retry is decided in {', '.join(_RETRY_PHASES)}")
+        self._check_retry(unsafe)
+        old_upstream, old_path = self.chosen
+        if isinstance(upstream, str):
+            upstream = parse_upstream(upstream)
+        self.chosen = upstream or old_upstream, old_path if path is None else path
+        self.again = True
+
+    def can_retry(self, *, unsafe: bool = False) -> bool:
+        """Whether :meth:`retry` would be done."""
+        try:
+            self._check_retry(unsafe)
+        except RoloError:
+            return False
+        return self.phase in _RETRY_PHASES
+
+    def _check_retry(self, unsafe: bool) -> None:
+        """:raises RetryRefused, BodyNotKept: there cannot be another try"""
+        if self.tries >= MAX_TRIES:
+            raise RetryRefused(f"the request was sent {self.tries} times already")
+        outgoing = self.outgoing
+        if not (
+            unsafe
+            or outgoing is None  # nothing has gone out, or a handshake, which is a GET
+            or outgoing.idempotent
+            or getattr(self.error, "retry_safe", False)
+        ):
+            raise RetryRefused(
+                f"{outgoing.method} may have been carried out, and is not to be twice "
+                "(retry(unsafe=True) does it all the same)"
+            )
+        check_resendable(self.request)
+
+    def keep_body(self) -> None:
+        """Keep the request's body as it goes out, so that it can be sent again: up to
+        ``replay_limit`` (64 MiB), above 1 MiB in a temporary file. To be called in
+        ``on_request`` or ``on_outgoing``."""
+        keep_body(self.request)
+
+    def start_again(self) -> None:
+        """Forget what the last try has left."""
+        self.again = False
+        self.error = self.response = self.outgoing = self.websocket = self._head_came = None
+        self.status = None
+        self.bytes_received = 0
 
     @property
     def portal(self) -> Portal | None:

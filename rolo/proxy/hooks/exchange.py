@@ -62,26 +62,27 @@ class HookedExchange(HookedRun[Forwarder]):
 
     _whole = False
 
-    def _answer(self) -> Response:
+    def _begin(self) -> Response | None:
+        answered = self._ask("on_request") if self._phases.on_request else None
+        return self._try() if answered is None else self._answered(answered)
+
+    def _try(self) -> Response | None:
         context, phases = self._context, self._phases
-        if phases.on_request:
-            answered = self._ask("on_request")
-            if answered is not None:
-                return self._answered(answered)
+        context.tries += 1
         answer = self._connect(self._send) if phases.on_connect_failed else self._send()
         if not isinstance(answer, UpstreamAnswer):
-            return self._answered(answer)
+            return None if answer is None else self._answered(answer)
         context.comes_back()
         response = context.response = ProxiedResponse(answer, context.request.method)
         try:
             answered = self._ask("on_response", response) if phases.on_response else None
-            if answered is None:
+            if answered is None and not context.again:
                 return LazyResponse(self._forwarded(response))
         except BaseException:
             response.body.close()
             raise
         response.body.close()
-        return self._answered(answered)
+        return None if answered is None else self._answered(answered)
 
     # --- the way out
 

@@ -13,16 +13,13 @@ from rolo.portal.containment import ERRORS
 from rolo.portal.hook_runner import HookRunner, may_wait
 from rolo.portal.portal import Portal
 from rolo.proxy.hooks.bodies import seen
-from rolo.proxy.hooks.context import Outcome, ProxyContext
+from rolo.proxy.hooks.context import MAX_TRIES, Outcome, ProxyContext
 from rolo.proxy.hooks.phases import Phases
 from rolo.proxy.hooks.transform import failed
 from rolo.response import Response
 
 T = t.TypeVar("T")
 F = t.TypeVar("F")
-
-MAX_UPSTREAMS = 10
-"""How many upstreams ``on_connect_failed`` may try for one request."""
 
 
 class HookedRun(t.Generic[F]):
@@ -52,37 +49,46 @@ class HookedRun(t.Generic[F]):
         if life is not None:
             life.enter(self._portal)
             self._context._life = life
-        try:
-            return self._answer()
-        except HTTPException as exc:
-            self._finish("answered", exc)
-            raise
-        except Exception as exc:  # noqa: BLE001 - raised again, unless a hook answers
-            return self._failed(exc)
-        except BaseException as exc:
-            self._finish("client gone" if self._context.client_gone else "refused", exc)
-            raise
-
-    def _answer(self) -> Response:
-        raise NotImplementedError
-
-    def _connect(self, attempt: t.Callable[[], T]) -> T | Response:
-        """Return what ``attempt`` gives for the first upstream that can be reached, or the
-        answer of a hook."""
-        context = self._context
-        for _ in range(MAX_UPSTREAMS):
-            tried = context.chosen
+        attempt = self._begin
+        while True:
             try:
-                return attempt()
-            except ConnectError as exc:
-                error = exc
-            context.error = error
-            answered = self._ask("on_connect_failed", error)
+                answered = attempt()
+            except HTTPException as exc:
+                self._finish("answered", exc)
+                raise
+            except Exception as exc:  # noqa: BLE001 - raised again, unless a hook answers
+                answered = self._failed(exc)
+            except BaseException as exc:
+                self._finish("client gone" if self._context.client_gone else "refused", exc)
+                raise
             if answered is not None:
                 return answered
-            if tried == context.chosen:
-                raise error
-            context.error = None
+            self._context.start_again()
+            attempt = self._try
+
+    def _begin(self) -> Response | None:
+        """Return what ``on_request`` answers, else as :meth:`_try`."""
+        raise NotImplementedError
+
+    def _try(self) -> Response | None:
+        """Return the answer of the upstream, or of a hook; ``None`` for another try."""
+        raise NotImplementedError
+
+    def _connect(self, attempt: t.Callable[[], T]) -> T | Response | None:
+        """Return what ``attempt`` gives if the upstream can be reached, else the answer of a
+        hook; ``None`` for another try."""
+        context = self._context
+        tried = context.chosen
+        try:
+            return attempt()
+        except ConnectError as exc:
+            error = exc
+        context.error = error
+        answered = self._ask("on_connect_failed", error)
+        if answered is not None:
+            return answered
+        if context.again or (tried != context.chosen and context.tries < MAX_TRIES):
+            return None
         raise error
 
     # --- the end
@@ -101,7 +107,7 @@ class HookedRun(t.Generic[F]):
     def _sent(self, piece: bytes) -> None:
         self._context.bytes_sent += len(piece)
 
-    def _failed(self, error: Exception) -> Response:
+    def _failed(self, error: Exception) -> Response | None:
         context = self._context
         context.error = error
         if isinstance(error, ClientDisconnected):
@@ -112,6 +118,8 @@ class HookedRun(t.Generic[F]):
         except BaseException as exc:
             self._finish("refused", exc)
             raise
+        if context.again:
+            return None
         if answered is None:
             self._finish("refused", error)
             raise error
@@ -150,7 +158,7 @@ class HookedRun(t.Generic[F]):
     # --- calling
 
     def _ask(self, phase: str, subject: t.Any = None) -> Response | None:
-        """Call the hooks of a phase until one answers.
+        """Call the hooks of a phase until one answers, or decides for another try.
 
         :param subject: given to them after the context; ``None`` if the phase has none
         """
@@ -167,7 +175,10 @@ class HookedRun(t.Generic[F]):
             except ERRORS as exc:
                 raise failed(hook.label, exc) from exc
             if answered is not None:
+                context.again = False
                 return _response(hook.label, answered)
+            if context.again:
+                break
         return None
 
 

@@ -93,15 +93,15 @@ class Hooks:
 
     def on_connect_failed(self, context: ProxyContext, error: Exception) -> Response | None:
         """The upstream cannot be reached, and has got nothing of the request. Set another
-        ``context.upstream`` to go on there, or return a response; else the client gets the
+        ``context.upstream`` or call ``context.retry`` to go on there, or return a response; else the client gets the
         error."""
 
     def on_interim(self, context: ProxyContext, interim: Interim) -> bool | None:
         """A 1xx answer but 101 came. Edit its fields; return ``False`` to hold it back."""
 
     def on_response(self, context: ProxyContext, response: ProxiedResponse) -> Response | None:
-        """The head of the final answer is here. Edit it, have its body transformed, or
-        return a response to send in its place."""
+        """The head of the final answer is here. Edit it, have its body transformed,
+        return a response to send in its place, or call ``context.retry``."""
 
     def on_response_chunk(
         self, context: ProxyContext, chunk: bytes
@@ -144,7 +144,7 @@ class Hooks:
 
     def on_error(self, context: ProxyContext, error: Exception) -> Response | None:
         """The exchange failed before the answer's head. Return what the client sees instead
-        of the bare status. Not called if the client has left."""
+        of the bare status, or call ``context.retry``. Not called if the client has left."""
 
     def on_finished(self, context: ProxyContext) -> None:
         """All is over, whatever happened: ``context.outcome``, ``status``, ``error``,

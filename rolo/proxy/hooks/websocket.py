@@ -60,7 +60,7 @@ class HookedWebSocket(HookedRun[HandshakeForwarder]):
         self.loop_portal = portal
         self._request = request
 
-    def _answer(self) -> Response:
+    def _begin(self) -> Response | None:
         answered = self._ask("on_request")
         if answered is not None:
             return self._answered(answered)
@@ -68,10 +68,16 @@ class HookedWebSocket(HookedRun[HandshakeForwarder]):
             self._context.status = 101
             self._finish("answered", None)
             return Response(status=101)
+        return self._try()
+
+    def _try(self) -> Response | None:
+        self._context.tries += 1
         try:
             upstream = self._connect(self._open)
         except HandshakeRefused as exc:
             return self._refused(exc)
+        if upstream is None:
+            return None
         if isinstance(upstream, Response):
             return self._answered(upstream)
         self._context.comes_back()
@@ -90,13 +96,15 @@ class HookedWebSocket(HookedRun[HandshakeForwarder]):
             return answered
         return self._forwarder.open(context, handshake)
 
-    def _refused(self, refusal: HandshakeRefused) -> Response:
+    def _refused(self, refusal: HandshakeRefused) -> Response | None:
         """The origin answered with an ordinary response."""
         answer = UpstreamAnswer(refusal.status, refusal.reason, refusal.headers, [refusal.body])
         response = self._context.response = ProxiedResponse(answer, "GET")
         answered = self._ask("on_response", response)
         if answered is not None:
             return self._answered(answered)
+        if self._context.again:
+            return None
         body = refusal.body
         if response.is_rewritten:
             response.read(None)
