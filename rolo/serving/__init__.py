@@ -15,7 +15,6 @@ import collections.abc
 import contextlib
 import importlib
 import socket
-import sys
 import typing as t
 
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
@@ -30,6 +29,7 @@ from rolo.serving.base import (
     ServerTls,
     ServerUnavailable,
     Settings,
+    is_a,
     is_asgi,
 )
 from rolo.serving.lifespan import LifespanError
@@ -208,12 +208,12 @@ def _fit(
 ) -> tuple[Adapter, Fitted, bool]:
     """Choose the adapter and give ``app`` the form it calls; say whether the server is left
     to write an access log."""
-    if _is_a(app, "rolo.routing.router", "Router"):
+    if is_a(app, "rolo.routing.router", "Router"):
         from rolo.gateway.gateway import Gateway
         from rolo.gateway.handlers import RouterHandler
 
         app = Gateway(request_handlers=[RouterHandler(app, respond_not_found=True)])
-    if _is_a(app, "rolo.gateway.gateway", "Gateway"):
+    if is_a(app, "rolo.gateway.gateway", "Gateway"):
         if server == "auto":
             needs = needs | {"websocket"}
         adapter = choose(server, needs)
@@ -224,12 +224,6 @@ def _fit(
         raise TypeError("observers are for gateways and routers; an AsgiGateway is given its own")
     adapter = choose(server, needs, "asgi" if is_asgi(app) else "wsgi")
     return adapter, adapter.fit_app(app, threads=threads), access_log
-
-
-def _is_a(app: t.Any, module: str, name: str) -> bool:
-    """``isinstance`` without an import: what was never imported has no instances."""
-    loaded = sys.modules.get(module)
-    return loaded is not None and isinstance(app, getattr(loaded, name))
 
 
 def _prepared(sock: socket.socket) -> str:

@@ -15,6 +15,7 @@ import inspect
 import os
 import socket
 import ssl
+import sys
 import threading
 import typing as t
 
@@ -26,7 +27,10 @@ from rolo.serving.loop import Lifetime, LoopThread, loop_factory
 from rolo.serving.sockets import url_host
 
 if t.TYPE_CHECKING:
+    from rolo.bridge.observation import Observation
+    from rolo.gateway.asgi import AsgiGateway
     from rolo.gateway.gateway import Gateway
+    from rolo.native.connection import ExchangeHandler
 
 Message = dict[str, t.Any]
 Scope = dict[str, t.Any]
@@ -98,6 +102,20 @@ class Fitted:
     app: App
     close: t.Callable[[], None] | None = None
     """Releases what was made for ``app``; ``None`` if nothing was."""
+    limits: Limits = DEFAULT_LIMITS
+    """What ``app`` lets clients ask, for the server to hold what comes before ``app``."""
+    proxy_status: str | None = None
+    """The name under which the server's own refusals carry Proxy-Status (RFC 9209)."""
+    exchanges: ExchangeHandler | None = None
+    """The same application without ASGI around it; ``None`` if it is no gateway."""
+    observation: Observation | None = None
+    """Is told of what the server refuses before ``app`` sees it."""
+
+    @classmethod
+    def of_gateway(cls, app: AsgiGateway, close: t.Callable[[], None] | None = None) -> t.Self:
+        """Return what a server has to know of a gateway."""
+        bridge = app.bridge
+        return cls(app, close, bridge.limits, bridge.proxy_status, bridge, bridge.observation)
 
 
 class RunningServer(abc.ABC):
@@ -195,12 +213,12 @@ class LoopAdapter(Adapter):
     """An ASGI server that runs inside an event loop."""
 
     @abc.abstractmethod
-    async def run(self, app: AsgiApp, settings: Settings, lifetime: Lifetime) -> None:
-        """Serve until ``lifetime`` says stop.
+    async def run(self, fitted: Fitted, settings: Settings, lifetime: Lifetime) -> None:
+        """Serve ``fitted.app`` until ``lifetime`` says stop.
 
         Calls ``lifetime.ready()`` once it accepts; returns when its connections are
         closed, at the latest when the grace ``lifetime.stopping()`` gave is over.
-        The lifespan events of ``app`` are not the server's business.
+        The lifespan events of the application are not the server's business.
         """
 
     def fit_gateway(
@@ -223,9 +241,11 @@ class LoopAdapter(Adapter):
             proxy_status=proxy_status,
             observers=observers,
         )
-        return Fitted(app, app.close)
+        return Fitted.of_gateway(app, app.close)
 
     def fit_app(self, app: App, *, threads: int | None) -> Fitted:
+        if is_a(app, "rolo.gateway.asgi", "AsgiGateway"):
+            return Fitted.of_gateway(t.cast("AsgiGateway", app))
         if is_asgi(app):
             return Fitted(app)
         from concurrent.futures import ThreadPoolExecutor
@@ -262,7 +282,8 @@ class LoopServer(RunningServer):
         lifespan = Lifespan(self._fitted.app)
         await lifespan.startup(self._settings.startup_timeout)
         try:
-            await self._adapter.run(lifespan.app, self._settings, lifetime)
+            fitted = dataclasses.replace(self._fitted, app=lifespan.app)
+            await self._adapter.run(fitted, self._settings, lifetime)
         finally:
             await lifespan.shutdown(lifetime.remaining(least=1.0))
 
@@ -284,6 +305,12 @@ class LoopServer(RunningServer):
         self._settings.sock.close()
         if self._fitted.close is not None:
             self._fitted.close()
+
+
+def is_a(app: t.Any, module: str, name: str) -> bool:
+    """``isinstance`` without an import: what was never imported has no instances."""
+    loaded = sys.modules.get(module)
+    return loaded is not None and isinstance(app, getattr(loaded, name))
 
 
 def is_asgi(app: App) -> bool:

@@ -12,7 +12,16 @@ import pathlib
 import typing as t
 
 from rolo.bridge.downstream import Capabilities
-from rolo.serving.base import CAPABILITIES, AsgiApp, LoopAdapter, Receive, Scope, Send, Settings
+from rolo.serving.base import (
+    CAPABILITIES,
+    AsgiApp,
+    Fitted,
+    LoopAdapter,
+    Receive,
+    Scope,
+    Send,
+    Settings,
+)
 from rolo.serving.loop import Lifetime
 from rolo.serving.sockets import BACKLOG
 from rolo.serving.versions import why_not
@@ -45,7 +54,9 @@ class GranianAdapter(LoopAdapter):
     def available(self) -> str | None:
         return why_not("granian")
 
-    async def run(self, app: AsgiApp, settings: Settings, lifetime: Lifetime) -> None:
+    async def run(self, fitted: Fitted, settings: Settings, lifetime: Lifetime) -> None:
+        app = fitted.app
+
         async def told(scope: Scope, receive: Receive, send: Send) -> None:
             scope["state"][CAPABILITIES] = self.capabilities
             for end in ("client", "server"):  # granian gives the port as text

@@ -11,8 +11,8 @@ import sys
 from hypercorn.config import Config
 
 from rolo.bridge.downstream import Capabilities
-from rolo.bridge.limits import DEFAULT_LIMITS, Limits
-from rolo.serving.base import AsgiApp, LoopAdapter, Settings
+from rolo.bridge.limits import Limits
+from rolo.serving.base import Fitted, LoopAdapter, Settings
 from rolo.serving.loop import Lifetime
 from rolo.serving.versions import why_not
 
@@ -41,17 +41,15 @@ class HypercornAdapter(LoopAdapter):
     def available(self) -> str | None:
         return why_not("hypercorn")
 
-    async def run(self, app: AsgiApp, settings: Settings, lifetime: Lifetime) -> None:
+    async def run(self, fitted: Fitted, settings: Settings, lifetime: Lifetime) -> None:
         # Here, not above: of an unknown version it could not even be imported.
         from rolo.serving._hypercorn import MendedServer
 
-        await MendedServer(app, _config(app, settings)).run(settings, lifetime)
+        await MendedServer(fitted.app, _config(fitted.limits, settings)).run(settings, lifetime)
 
 
-def _config(app: AsgiApp, settings: Settings) -> Config:
+def _config(limits: Limits, settings: Settings) -> Config:
     config = Config()
-    bridge = getattr(app, "bridge", None)
-    limits: Limits = DEFAULT_LIMITS if bridge is None else bridge.limits
     config.websocket_max_message_size = (
         sys.maxsize if limits.max_message is None else limits.max_message
     )

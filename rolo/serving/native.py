@@ -7,12 +7,10 @@ import socket
 import ssl as ssl_module
 import typing as t
 
-from rolo.bridge.bridge import Bridge
 from rolo.bridge.observation import Observation
-from rolo.gateway.asgi import AsgiGateway
 from rolo.native.connection import ExchangeHandler, NativeSettings, ServerState
 from rolo.native.http import CAPABILITIES
-from rolo.serving.base import App, AsgiApp, Fitted, LoopAdapter, Settings
+from rolo.serving.base import App, Fitted, LoopAdapter, Settings, is_a
 from rolo.serving.listener import Listener
 from rolo.serving.loop import Lifetime
 from rolo.serving.sockets import listen, listen_unix
@@ -92,33 +90,32 @@ class NativeAdapter(LoopAdapter):
         return None
 
     def fit_app(self, app: App, *, threads: int | None) -> Fitted:
-        if isinstance(app, AsgiGateway):
-            return Fitted(app)
-        raise TypeError("the native server serves gateways and routers, not ASGI or WSGI apps")
+        if not is_a(app, "rolo.gateway.asgi", "AsgiGateway"):
+            raise TypeError("the native server serves gateways and routers, not ASGI or WSGI apps")
+        return super().fit_app(app, threads=threads)
 
-    async def run(self, app: AsgiApp, settings: Settings, lifetime: Lifetime) -> None:
-        bridge: Bridge = app.bridge  # type: ignore[attr-defined]
+    async def run(self, fitted: Fitted, settings: Settings, lifetime: Lifetime) -> None:
+        assert fitted.exchanges is not None
         if settings.access_log:
             raise TypeError("an AsgiGateway is given its access log: observers=[AccessLog()]")
+        limits = fitted.limits
         options = {
-            "limits": HeadLimits(
-                bridge.limits.max_head, bridge.limits.max_fields, bridge.limits.max_target
-            ),
-            "buffer": bridge.limits.buffer,
-            "proxy_status": bridge.proxy_status,
-            "websocket_max_message": bridge.limits.max_message,
-            "websocket_max_memory": bridge.limits.max_websocket_memory,
-            "websocket_ping_interval": bridge.limits.ping_interval,
-            "websocket_ping_timeout": bridge.limits.ping_timeout,
+            "limits": HeadLimits(limits.max_head, limits.max_fields, limits.max_target),
+            "buffer": limits.buffer,
+            "proxy_status": fitted.proxy_status,
+            "websocket_max_message": limits.max_message,
+            "websocket_max_memory": limits.max_websocket_memory,
+            "websocket_ping_interval": limits.ping_interval,
+            "websocket_ping_timeout": limits.ping_timeout,
             **settings.options,
         }
         _check_options(options)
         server = await start(
-            bridge,
+            fitted.exchanges,
             sock=settings.sock,
             ssl=None if settings.tls is None else settings.tls.context(),
             settings=NativeSettings(**options),
-            observation=bridge.observation,
+            observation=fitted.observation,
         )
         lifetime.ready()
         await server.close(await lifetime.stopping())

@@ -16,8 +16,7 @@ import sys
 import typing as t
 
 from rolo.bridge.downstream import Capabilities
-from rolo.bridge.limits import DEFAULT_LIMITS, Limits
-from rolo.serving.base import CAPABILITIES, HEAD_TIMEOUT, AsgiApp, LoopAdapter, Settings
+from rolo.serving.base import CAPABILITIES, HEAD_TIMEOUT, AsgiApp, Fitted, LoopAdapter, Settings
 from rolo.serving.listener import Listener
 from rolo.serving.loop import Lifetime
 from rolo.serving.versions import why_not
@@ -66,12 +65,10 @@ class UvicornAdapter(LoopAdapter):
     def available(self) -> str | None:
         return why_not("uvicorn")
 
-    async def run(self, app: AsgiApp, settings: Settings, lifetime: Lifetime) -> None:
+    async def run(self, fitted: Fitted, settings: Settings, lifetime: Lifetime) -> None:
         import uvicorn
 
-        bridge = getattr(app, "bridge", None)
-        limits = DEFAULT_LIMITS if bridge is None else bridge.limits
-        server = uvicorn.Server(_config(app, settings, limits))
+        server = uvicorn.Server(_config(fitted, settings))
         server.config.load()
         server.lifespan = server.config.lifespan_class(server.config)
         server.lifespan.state[CAPABILITIES] = self.capabilities
@@ -94,8 +91,10 @@ def _connection(server: uvicorn.Server) -> asyncio.Protocol:
     return t.cast(asyncio.Protocol, made)
 
 
-def _config(app: AsgiApp, settings: Settings, limits: Limits) -> uvicorn.Config:
+def _config(fitted: Fitted, settings: Settings) -> uvicorn.Config:
     import uvicorn
+
+    limits = fitted.limits
 
     fast = importlib.util.find_spec("httptools") is not None
     options: dict[str, t.Any] = {
@@ -119,7 +118,9 @@ def _config(app: AsgiApp, settings: Settings, limits: Limits) -> uvicorn.Config:
         options["ssl_certfile"] = settings.tls.cert
         options["ssl_keyfile"] = settings.tls.key
         options["ssl_keyfile_password"] = settings.tls.password
-    return uvicorn.Config(_without_chunks_for_http_1_0(app), **{**options, **settings.options})
+    return uvicorn.Config(
+        _without_chunks_for_http_1_0(fitted.app), **{**options, **settings.options}
+    )
 
 
 def _http_protocol(max_head: int) -> type[asyncio.Protocol]:

@@ -1,5 +1,6 @@
 """The native server behind the common interface, with a real gateway."""
 
+import contextlib
 import threading
 
 import pytest
@@ -7,6 +8,8 @@ from native_support import DEADLINE
 from wire import Wire, fetch
 
 from rolo.gateway import Gateway
+from rolo.gateway.asgi import AsgiGateway
+from rolo.serving import Limits, serve
 from rolo.serving.base import Settings
 from rolo.serving.native import NativeAdapter
 from rolo.serving.sockets import listen
@@ -66,6 +69,19 @@ def test_an_unknown_option_is_named():
 def test_options_are_settings():
     with launch(max_body=3) as server:
         assert fetch(server.url, method="POST", body=b"1234").status == 413
+
+
+def test_limits_are_those_of_the_gateway_whatever_its_start_left_in_the_scopes():
+    class Starting(AsgiGateway):
+        async def __call__(self, scope, receive, send):
+            scope["state"]["started"] = True
+            await super().__call__(scope, receive, send)
+
+    app = Starting(Gateway(), limits=Limits(max_fields=2), proxy_status="edge")
+    with contextlib.closing(app), serve(app, server="native") as server:
+        answer = fetch(server.url, headers=[("a", "1"), ("b", "2")])
+        assert answer.status == 431
+        assert answer.get("proxy-status").startswith("edge;")
 
 
 def test_other_applications_are_refused():

@@ -11,7 +11,7 @@ from serving_support import fetch, need
 from rolo import Response, Router
 from rolo.gateway import Gateway
 from rolo.gateway.handlers import RouterHandler
-from rolo.serving import SERVERS, serve
+from rolo.serving import SERVERS, Limits, serve
 
 
 @pytest.fixture(params=sorted(SERVERS))
@@ -54,3 +54,16 @@ def test_a_wsgi_application_is_served(any_server: str) -> None:
         pytest.skip("serves gateways only")
     with serve(application, server=any_server) as server:
         assert b"/some/path" in fetch(server.port, "/some/path")
+
+
+def test_limits_of_a_gateway_are_handed_to_the_server_with_it(any_server: str) -> None:
+    adapter, limits = SERVERS[any_server], Limits(max_fields=7)
+    if any_server == "werkzeug":
+        pytest.skip("has bounds of its own")
+    fitted = adapter.fit_gateway(
+        Gateway(), mode="loop", threads=None, limits=limits, proxy_status="edge"
+    )
+    ready = adapter.fit_app(fitted.app, threads=None)
+    for each in (fitted, ready):
+        assert (each.limits, each.proxy_status) == (limits, "edge")
+    fitted.close()
