@@ -1,7 +1,5 @@
 """The command line without a server: what is refused, and how it is said."""
 
-import argparse
-import contextlib
 import gc
 import importlib.metadata
 import re
@@ -15,9 +13,7 @@ from rolo._version import __version__
 from rolo.bridge.access_log import line_of
 from rolo.bridge.observer import Ended, Exchange
 from rolo.cli import main
-from rolo.cli.arguments import Address, address, count, parse, seconds
-from rolo.cli.run import _rare_collections, proxy_handler
-from rolo.proxy import ForwardedPolicy
+from rolo.cli.run import _rare_collections
 
 
 def error_line(capsys):
@@ -28,73 +24,7 @@ def error_line(capsys):
     return err
 
 
-# --- arguments --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "host", "port"),
-    [
-        pytest.param("127.0.0.1:80", "127.0.0.1", 80, id="IPv4"),
-        pytest.param("[::1]:8080", "::1", 8080, id="IPv6"),
-        pytest.param("localhost:0", "localhost", 0, id="name, free port"),
-        pytest.param(":8080", "0.0.0.0", 8080, id="every interface"),
-        pytest.param("8080", "127.0.0.1", 8080, id="port only"),
-    ],
-)
-def test_addresses(text, host, port):
-    assert address(text) == Address(host, port)
-
-
-@pytest.mark.parametrize("text", ["", "host", "host:", "host:x", "host:65536", "::1:80", "h:-1"])
-def test_what_is_no_address(text):
-    with pytest.raises(argparse.ArgumentTypeError):
-        address(text)
-
-
-def test_seconds_and_counts():
-    assert seconds("0.5") == 0.5
-    assert seconds("none") is None
-    assert count("3") == 3
-    for text in ("0", "-1", "x", "nan", "inf", ""):
-        with pytest.raises(argparse.ArgumentTypeError):
-            seconds(text)
-    for text in ("0", "-1", "1.5", "x", ""):
-        with pytest.raises(argparse.ArgumentTypeError):
-            count(text)
-
-
-def test_defaults():
-    args = parse(["proxy", "http://localhost:3000"])
-    assert args.listen == Address("127.0.0.1", 8080)
-    assert (args.server, args.mode, args.workers) == ("auto", "loop", 1)
-    assert args.preserve_host
-    assert args.access_log
-    assert (args.connect_timeout, args.response_timeout, args.idle_timeout) == (10, 60, 300)
-
-
-def test_options_of_the_forwarded_fields_make_one_policy():
-    args = parse(["proxy", "http://localhost:3000"])
-    with contextlib.closing(proxy_handler(args)) as handler:
-        assert handler.proxy.forwarded == ForwardedPolicy()
-    options = ["--forwarded", "replace", "--forwarded-header", "--via", "edge-1"]
-    options += ["--trusted-proxies", "10.0.0.0/8, 192.168.1.7,fd00::/8"]
-    with contextlib.closing(proxy_handler(parse(["proxy", "http://x", *options]))) as handler:
-        assert handler.proxy.forwarded == ForwardedPolicy.trusting(
-            "10.0.0.0/8", "192.168.1.7/32", "fd00::/8", mode="replace", forwarded=True, via="edge-1"
-        )
-
-
-@pytest.mark.parametrize("option", ["--trusted-proxies=here", "--via=a b", "--via=a,b", "--via="])
-def test_options_of_the_forwarded_fields_that_make_no_sense(option, capsys):
-    with pytest.raises(SystemExit) as stop:
-        parse(["proxy", "http://x", option])
-    assert stop.value.code == 2
-    assert option.partition("=")[0] in error_line(capsys)
-
-
-def test_quiet_has_no_access_log_unless_asked_for():
-    assert not parse(["proxy", "http://x", "-q"]).access_log
-    assert parse(["proxy", "http://x", "-q", "--access-log"]).access_log
+# --- what needs no server ---------------------------------------------------------------
 
 
 def test_version(capsys):

@@ -15,9 +15,6 @@ from rolo.websocket.errors import WebSocketDisconnectedError
 
 LOG = logging.getLogger(__name__)
 
-CLOSE_TIMEOUT = 5.0
-"""Seconds for the client to answer a close frame of ours."""
-
 
 class ASGILifespanListener:
     """Told when the server starts and stops. Both methods may block."""
@@ -71,7 +68,7 @@ class AsgiApplication:
         try:
             await downstream.connect()
             await self.bridge.handle_websocket(downstream)
-            await downstream.wait_closed(CLOSE_TIMEOUT)
+            await downstream.wait_closed(self.bridge.limits.close_timeout)
         except (ClientDisconnected, WebSocketDisconnectedError):
             LOG.debug("websocket client left before the handshake: %s", scope["path"])
         finally:

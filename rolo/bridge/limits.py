@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import typing as t
 
-from rolo.bridge.downstream import RequestHead
 from rolo.errors import ContentTooLarge, HeadTooLarge, TargetTooLong, TooManyExchanges
+
+if t.TYPE_CHECKING:
+    from rolo.bridge.downstream import RequestHead
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ class Limits:
     ping_timeout: float = 20.0
     """Seconds from such a ping until something must come, else the client counts as lost. Not
     on hypercorn and granian."""
+    close_timeout: float = 10.0
+    """Seconds for the client of a websocket to answer a close frame."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -20,14 +20,14 @@ def main(argv: t.Sequence[str] | None = None) -> int:
     :param argv: arguments without the program's name; ``None`` takes the process's own
     """
     try:
-        args = parse(sys.argv[1:] if argv is None else argv)
+        asked = parse(sys.argv[1:] if argv is None else argv)
     except SystemExit as exit:
         return exit.code if isinstance(exit.code, int) else 1
     # Late, so that --version and --help need no framework.
     from rolo.cli import run
 
     try:
-        return run.command(args)
+        return run.command(asked)
     except CommandError as error:
         print(f"rolo: error: {error}", file=sys.stderr)
         return error.code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import logging
 import sys
@@ -10,22 +9,23 @@ import typing as t
 
 from rolo.errors import printable
 
+if t.TYPE_CHECKING:
+    from rolo.config.tree import LogConfig
+
 
 @contextlib.contextmanager
-def logging_to_the_terminal(args: argparse.Namespace) -> t.Iterator[None]:
-    """Write rolo's log to standard error and the access log to standard output.
-
-    ``args.quiet`` leaves errors, ``args.verbose`` adds all there is.
-    """
+def logging_to_the_terminal(config: LogConfig) -> t.Iterator[None]:
+    """Write rolo's log to standard error and the access log to standard output, as much of
+    them as ``config`` says."""
     rolo = logging.getLogger("rolo")
     access = logging.getLogger("rolo.access")
-    level = logging.ERROR if args.quiet else logging.DEBUG if args.verbose else logging.WARNING
+    level = logging.ERROR if config.quiet else logging.DEBUG if config.verbose else logging.WARNING
     with contextlib.ExitStack() as stack:
         stack.enter_context(
             _handler(rolo, sys.stderr, "%(asctime)s %(levelname)s %(name)s: %(message)s")
         )
         stack.enter_context(_level(rolo, level))
-        if args.access_log:
+        if config.writes_access:
             stack.enter_context(_handler(access, sys.stdout, "%(message)s"))
             stack.enter_context(_level(access, logging.INFO))
             access.propagate = False

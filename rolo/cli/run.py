@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import gc
 import logging
@@ -12,105 +11,99 @@ import sys
 import typing as t
 
 from rolo._version import __version__
-from rolo.cli.bounds import limits_of, pool_of, tls_of, websockets_of
+from rolo.cli.arguments import Invocation
 from rolo.cli.errors import CommandError
 from rolo.cli.logs import logging_to_the_terminal
 from rolo.cli.script import ScriptedHandler, load_script
 from rolo.cli.stop import StopNow, StopSignals
+from rolo.config.objects import handler_settings, server_settings, tls
+from rolo.config.tree import CommandConfig, LogConfig, ProxyConfig
 from rolo.errors import TlsError
 from rolo.gateway.gateway import Gateway
-from rolo.proxy.forwarded_fields import ForwardedPolicy
 from rolo.proxy.handler import ProxyHandler
 from rolo.proxy.hooks.context import ProxyContext
 from rolo.proxy.hooks.hooks import Hooks
-from rolo.proxy.request_rules import RequestRules
 from rolo.serving import LifespanError, RunningServer, ServerUnavailable, choose, serve
 from rolo.serving.sockets import bracketed, listen
-from rolo.upstream.settings import Timeouts, Tls
+from rolo.upstream.settings import Tls
 from rolo.upstream.tls import tls_context
 from rolo.wire.target import Upstream, parse_upstream
 
 LOG = logging.getLogger(__name__)
-
-PROXY_STATUS = "rolo"
-"""What the command calls itself in Proxy-Status."""
 
 _NEW_OBJECTS = 20_000
 _POLL = 0.5
 """Seconds between two looks at whether the server still runs."""
 
 
-def command(args: argparse.Namespace) -> int:
-    """Run the command that ``args`` name; return the exit code.
+def command(asked: Invocation) -> int:
+    """Run the command that is asked for; return the exit code.
 
     :raises CommandError: it cannot be run
     """
-    with logging_to_the_terminal(args), StopSignals(args.parent_fd) as signals:
-        run = _demo if args.command == "demo" else _proxy
-        return run(args, signals)
+    with logging_to_the_terminal(asked.config.log), StopSignals(asked.parent_fd) as signals:
+        if isinstance(asked.config, ProxyConfig):
+            return _proxy(asked.config, asked, signals)
+        return _demo(asked.config, signals)
 
 
-def _proxy(args: argparse.Namespace, signals: StopSignals) -> int:
-    upstream = _upstream(args.upstream)
-    server = _server_name(args.server)
-    if args.fd is None:
+def _proxy(config: ProxyConfig, asked: Invocation, signals: StopSignals) -> int:
+    upstream = parse_upstream(config.upstream)
+    server = _server_name(config)
+    if asked.fd is None:
         _check_host(upstream)
-        _check_tls(upstream, args)
-        if args.insecure:
+        _check_tls(upstream, config)
+        if config.tls.insecure:
             LOG.warning("--insecure: anybody may pass for %s", upstream.origin)
-    with contextlib.closing(_socket(args)) as sock:
-        if args.workers > 1:
-            if args.script is not None:
-                load_script(args.script)  # so that a mistake is told once
-            return _supervise(args, server, sock, signals)
-        handler = _scripted(args) if args.script is not None else proxy_handler(args)
+    with contextlib.closing(_socket(config, asked.fd)) as sock:
+        how = f"{server}, {config.serving.mode} mode"
+        says = f"{_listening(sock)}, forwarding to {config.upstream}"
+        if config.workers > 1:
+            from rolo.cli.workers import Supervisor
+
+            if config.script is not None:
+                load_script(config.script)  # so that a mistake is told once
+            _say(config.log, f"{says} ({how}, {config.workers} workers)")
+            timeout = config.serving.shutdown_timeout
+            return Supervisor(asked.argv, sock, config.workers, timeout).run(signals)
+        handler = _scripted(config, config.script) if config.script else proxy_handler(config)
         with contextlib.closing(handler):
-            running = _start(proxy_gateway([handler], args), args, server, sock)
-            _say(args, f"{_listening(sock)}, forwarding to {args.upstream} ({_how(args, server)})")
-            scripted = handler if isinstance(handler, ScriptedHandler) and args.reload else None
-            return _run(running, signals, args, scripted)
+            running = _start(proxy_gateway([handler], config), config, server, sock)
+            if asked.fd is None:  # of a worker, its parent has said so
+                _say(config.log, f"{says} ({how})")
+            scripted = handler if isinstance(handler, ScriptedHandler) and config.reload else None
+            return _run(running, signals, scripted)
 
 
-def _scripted(args: argparse.Namespace) -> ScriptedHandler:
+def _scripted(config: ProxyConfig, path: str) -> ScriptedHandler:
     def make(kind: type[ProxyHandler], hooks: list[Hooks]) -> ProxyHandler:
-        return proxy_handler(args, kind, hooks)
+        return proxy_handler(config, kind, hooks)
 
-    return ScriptedHandler(args.script, make)
-
-
-def _supervise(
-    args: argparse.Namespace, server: str, sock: socket.socket, signals: StopSignals
-) -> int:
-    from rolo.cli.workers import Supervisor
-
-    how = f"{_how(args, server)}, {args.workers} workers"
-    _say(args, f"{_listening(sock)}, forwarding to {args.upstream} ({how})")
-    return Supervisor(args.argv, sock, args.workers, args.shutdown_timeout).run(signals)
+    return ScriptedHandler(path, make)
 
 
-def _demo(args: argparse.Namespace, signals: StopSignals) -> int:
+def _demo(config: CommandConfig, signals: StopSignals) -> int:
     from rolo.demo import curl_lines, demo_origin, local_router
     from rolo.gateway.handlers import RouterHandler
 
-    server = _server_name(args.server)
-    with contextlib.closing(_socket(args)) as sock, serve(demo_origin(), server=server) as origin:
+    server = _server_name(config)
+    with contextlib.closing(_socket(config)) as sock, serve(demo_origin(), server=server) as origin:
         handler = ProxyHandler(origin.url)
         with contextlib.closing(handler):
-            gateway = proxy_gateway([RouterHandler(local_router()), handler], args)
-            running = _start(gateway, args, server, sock)
+            gateway = proxy_gateway([RouterHandler(local_router()), handler], config)
+            running = _start(gateway, config, server, sock)
             _say(
-                args,
+                config.log,
                 f"{_listening(sock)}, forwarding to the demo origin at {origin.url} "
-                f"({_how(args, server)}); try",
+                f"({server}, {config.serving.mode} mode); try",
                 *(f"  {line}" for line in curl_lines(running.url)),
             )
-            return _run(running, signals, args)
+            return _run(running, signals)
 
 
 def _run(
     server: RunningServer,
     signals: StopSignals,
-    args: argparse.Namespace,
     scripted: ScriptedHandler | None = None,
 ) -> int:
     """Wait for the signal, then let running exchanges finish.
@@ -160,17 +153,14 @@ def _check_alive(server: RunningServer) -> None:
 
 
 def _start(
-    gateway: Gateway, args: argparse.Namespace, server: str, sock: socket.socket
+    gateway: Gateway, config: CommandConfig, server: str, sock: socket.socket
 ) -> RunningServer:
     try:
         return serve(
             gateway,
             sock=sock,
             server=server,
-            mode=args.mode,
-            access_log=args.access_log,
-            shutdown_timeout=args.shutdown_timeout,
-            **server_settings(args),
+            **server_settings(config),
         )
     except ServerUnavailable as error:
         raise CommandError(error, 2) from error
@@ -179,60 +169,26 @@ def _start(
 
 
 def proxy_handler(
-    args: argparse.Namespace,
+    config: ProxyConfig,
     kind: type[ProxyHandler] = ProxyHandler,
     hooks: t.Sequence[Hooks] = (),
 ) -> ProxyHandler:
-    """Return what forwards as ``args`` say; the caller closes it.
+    """Return what forwards as ``config`` says; the caller closes it.
 
     :param kind: of handler, made with the arguments of a :class:`ProxyHandler`
-    :raises ValueError: the upstream is not a URL to forward to
     """
-    return kind(
-        args.upstream,
-        hooks=hooks,
-        preserve_host=args.preserve_host,
-        rules=RequestRules(args.underscores_in_headers, args.refuse_dot_segments),
-        timeouts=_timeouts(args),
-        limits=pool_of(args),
-        tls=tls_of(args),
-        websockets=websockets_of(args),
-        proxy_status=PROXY_STATUS if args.proxy_status else None,
-        forwarded=ForwardedPolicy(
-            mode=args.forwarded,
-            trusted=args.trusted_proxies,
-            forwarded=args.forwarded_header,
-            via=args.via,
-        ),
-    )
+    return kind(hooks=hooks, **handler_settings(config))
 
 
-def server_settings(args: argparse.Namespace) -> dict[str, t.Any]:
-    """Return what ``args`` of ``rolo proxy`` mean to :func:`~rolo.serving.serve`."""
-    if args.command != "proxy":
-        return {}
-    return {
-        "limits": limits_of(args),
-        "proxy_status": PROXY_STATUS if args.proxy_status else None,
-    }
-
-
-def proxy_gateway(handlers: list[t.Any], args: argparse.Namespace) -> Gateway:
+def proxy_gateway(handlers: list[t.Any], config: CommandConfig) -> Gateway:
     """Return the gateway of ``handlers`` that the commands serve."""
-    context = ProxyContext if getattr(args, "script", None) else None
-    return Gateway(request_handlers=handlers, context_class=context)
+    scripted = isinstance(config, ProxyConfig) and config.script is not None
+    return Gateway(request_handlers=handlers, context_class=ProxyContext if scripted else None)
 
 
-def _upstream(url: str) -> Upstream:
+def _server_name(config: CommandConfig) -> str:
     try:
-        return parse_upstream(url)
-    except ValueError as error:
-        raise CommandError(error, 2) from error
-
-
-def _server_name(server: str) -> str:
-    try:
-        return choose(server, {"http/1.1", "websocket"}).name
+        return choose(config.serving.server, {"http/1.1", "websocket"}).name
     except (ServerUnavailable, ValueError) as error:
         raise CommandError(error, 2) from error
 
@@ -249,31 +205,25 @@ def _check_host(upstream: Upstream) -> None:
         raise CommandError(f"unknown host {origin.host}: {reason}", 2) from error
 
 
-def _check_tls(upstream: Upstream, args: argparse.Namespace) -> None:
+def _check_tls(upstream: Upstream, config: ProxyConfig) -> None:
     """Refuse TLS options that cannot work, before the first request finds out."""
     try:
-        tls = tls_of(args)
         if upstream.origin.tls:
-            tls_context(tls)
-        elif tls != Tls():
-            raise ValueError(f"TLS options, but {args.upstream} is not an https URL")
+            tls_context(tls(config))
+        elif tls(config) != Tls():
+            raise ValueError(f"TLS options, but {config.upstream} is not an https URL")
     except (TlsError, ValueError) as error:
         raise CommandError(error, 2) from error
 
 
-def _socket(args: argparse.Namespace) -> socket.socket:
-    if args.fd is not None:
-        return socket.socket(fileno=args.fd)
+def _socket(config: CommandConfig, fd: int | None = None) -> socket.socket:
+    """Return the listening socket: ``fd``, or a new one."""
+    if fd is not None:
+        return socket.socket(fileno=fd)
     try:
-        return listen(args.listen.host, args.listen.port)
+        return listen(config.serving.listen.host, config.serving.listen.port)
     except OSError as error:
         raise CommandError(error.strerror or error) from error
-
-
-def _timeouts(args: argparse.Namespace) -> Timeouts:
-    return Timeouts(
-        connect=args.connect_timeout, response=args.response_timeout, idle=args.idle_timeout
-    )
 
 
 def _listening(sock: socket.socket) -> str:
@@ -281,10 +231,6 @@ def _listening(sock: socket.socket) -> str:
     return f"rolo {__version__} listens on http://{bracketed(host)}:{port}"
 
 
-def _how(args: argparse.Namespace, server: str) -> str:
-    return f"{server}, {args.mode} mode"
-
-
-def _say(args: argparse.Namespace, *lines: str) -> None:
-    if not args.quiet and args.fd is None:
+def _say(log: LogConfig, *lines: str) -> None:
+    if not log.quiet:
         print(*lines, sep="\n", file=sys.stdout, flush=True)

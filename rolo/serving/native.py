@@ -98,31 +98,36 @@ class NativeAdapter(LoopAdapter):
         assert fitted.exchanges is not None
         if settings.access_log:
             raise TypeError("an AsgiGateway is given its access log: observers=[AccessLog()]")
-        limits = fitted.limits
-        options = {
-            "limits": HeadLimits(limits.max_head, limits.max_fields, limits.max_target),
-            "buffer": limits.buffer,
-            "proxy_status": fitted.proxy_status,
-            "websocket_max_message": limits.max_message,
-            "websocket_max_memory": limits.max_websocket_memory,
-            "websocket_ping_interval": limits.ping_interval,
-            "websocket_ping_timeout": limits.ping_timeout,
-            **settings.options,
-        }
-        _check_options(options)
         server = await start(
             fitted.exchanges,
             sock=settings.sock,
             ssl=None if settings.tls is None else settings.tls.context(),
-            settings=NativeSettings(**options),
+            settings=native_settings(fitted, settings),
             observation=fitted.observation,
         )
         lifetime.ready()
         await server.close(await lifetime.stopping())
 
 
-def _check_options(options: t.Mapping[str, t.Any]) -> None:
+def native_settings(fitted: Fitted, settings: Settings) -> NativeSettings:
+    """Return the bounds of a native server.
+
+    :raises TypeError: the options of ``settings`` have one that is unknown
+    """
+    limits = fitted.limits
+    options = {
+        "limits": HeadLimits(limits.max_head, limits.max_fields, limits.max_target),
+        "buffer": limits.buffer,
+        "proxy_status": fitted.proxy_status,
+        "websocket_max_message": limits.max_message,
+        "websocket_max_memory": limits.max_websocket_memory,
+        "websocket_ping_interval": limits.ping_interval,
+        "websocket_ping_timeout": limits.ping_timeout,
+        "websocket_close_timeout": limits.close_timeout,
+        **settings.options,
+    }
     known = {field.name for field in dataclasses.fields(NativeSettings)}
     for name in options:
         if name not in known:
             raise TypeError(f"unknown option {name!r}; known are {', '.join(sorted(known))}")
+    return NativeSettings(**options)

@@ -8,6 +8,7 @@ from calls import Call, body, http_scope, websocket_scope
 
 from rolo.asgi import ASGIAdapter, ASGILifespanListener, create_wsgi_input
 from rolo.asgi.application import ResponseAborted
+from rolo.bridge.limits import Limits
 from rolo.errors import ClientDisconnected
 from rolo.gateway import Gateway
 from rolo.gateway.asgi import AsgiGateway
@@ -226,6 +227,21 @@ def test_a_websocket_listener_takes_the_place_of_the_gateway():
     assert seen == ["WEBSOCKET"]
     assert call.sent[0]["type"] == "websocket.accept"
     assert call.sent[0]["subprotocol"] == "x"
+
+
+def test_a_client_that_does_not_answer_a_close_is_waited_for_as_long_as_the_limits_say():
+    def listener(environ):
+        environ["rolo.websocket"].accept()
+        environ["rolo.websocket"].close(1000)
+
+    call = serve(
+        echo_body,
+        Call({"type": "websocket.connect"}),  # and no more, while the test has five seconds
+        websocket_scope(),
+        websocket_listener=listener,
+        limits=Limits(close_timeout=0.01),
+    )
+    assert [event["type"] for event in call.sent] == ["websocket.accept", "websocket.close"]
 
 
 def test_the_adapter_serves_wsgi_applications():

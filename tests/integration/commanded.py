@@ -5,7 +5,8 @@ import contextlib
 import pytest
 
 from rolo.cli.arguments import parse
-from rolo.cli.run import proxy_gateway, proxy_handler, server_settings
+from rolo.cli.run import proxy_gateway, proxy_handler
+from rolo.config.objects import server_settings
 from rolo.serving import SERVERS, serve
 
 LOOP_SERVERS = ["native", "uvicorn", "hypercorn", "granian"]
@@ -29,17 +30,16 @@ class Commanded:
 
     def __call__(self, upstream, *options, tls=None, threads=None):
         """Start a proxy in front of ``upstream`` with ``options`` of the command line."""
-        args = parse(["proxy", upstream, "--mode", self.mode, "--no-access-log", *options])
-        handler = self._running.enter_context(contextlib.closing(proxy_handler(args)))
+        options = ["--mode", self.mode, "--no-access-log", *options]
+        config = parse(["proxy", upstream, *options]).config
+        handler = self._running.enter_context(contextlib.closing(proxy_handler(config)))
         return self._running.enter_context(
             serve(
-                proxy_gateway([handler], args),
+                proxy_gateway([handler], config),
                 server=self.server,
-                mode=self.mode,
                 tls=tls,
                 threads=threads,
-                shutdown_timeout=0.5,
-                **server_settings(args),
+                **{**server_settings(config), "shutdown_timeout": 0.5},
             )
         )
 

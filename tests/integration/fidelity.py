@@ -9,7 +9,8 @@ import pytest
 from wire import Answer, Wire
 
 from rolo.cli.arguments import parse
-from rolo.cli.run import proxy_gateway, proxy_handler, server_settings
+from rolo.cli.run import proxy_gateway, proxy_handler
+from rolo.config.objects import server_settings
 from rolo.serving import SERVERS, serve
 
 PROXIES = [
@@ -229,10 +230,10 @@ class Farm:
         server, mode = name.split("-")
         if reason := SERVERS[server].available():
             pytest.skip(reason)
-        args = parse(["proxy", self.origin.url, "--mode", mode, *options])
-        handler = self._running.enter_context(contextlib.closing(proxy_handler(args)))
-        gateway = proxy_gateway([handler], args)
-        settings = {"mode": mode, "shutdown_timeout": 1.0, **server_settings(args)}
+        config = parse(["proxy", self.origin.url, "--mode", mode, *options]).config
+        handler = self._running.enter_context(contextlib.closing(proxy_handler(config)))
+        gateway = proxy_gateway([handler], config)
+        settings = {**server_settings(config), "shutdown_timeout": 1.0, "access_log": False}
         running = self._running.enter_context(serve(gateway, server=server, tls=tls, **settings))
         return Proxied(name, self.origin, running.url)
 

@@ -1,0 +1,70 @@
+"""Writes ``command.md``, the reference of all options, from the tree of settings::
+
+    python docs/command_page.py
+
+``tests/test_config.py`` compares the page with the tree.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+from rolo.config.settings import Setting, settings
+from rolo.config.tree import CommandConfig, ProxyConfig, Section
+
+PAGE = pathlib.Path(__file__).with_name("command.md")
+
+HEAD = """\
+# The command
+
+`rolo proxy UPSTREAM` forwards to an upstream, `rolo demo` puts a proxy in front of an origin to play with. What is wrong
+with a command line is said in one line that names the option, with exit code 2; 1 means that it could not run, 0 that
+it was stopped by a signal.
+
+This page is made from the settings themselves (`python docs/command_page.py`). "Setting" is their name in
+`rolo.config.tree.ProxyConfig`. Times are seconds, or written with `ms`, `s`, `m`, `h`; sizes are bytes, or written with
+`k`, `m`, `g` (1024 each); `none` is no limit. What the limits mean in Python: [limits and timeouts](limits-and-timeouts.md).
+"""
+
+DEMO = """\
+
+## rolo demo
+
+Has the options of "serving" and "log".
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    parts = [HEAD]
+    for section, found in settings(ProxyConfig):
+        parts.append(f"\n## {_title(section)}\n")
+        parts.append("\n| option | setting | value | default | meaning |\n|---|---|---|---|---|\n")
+        parts += [_row(setting) for setting in found]
+    assert [_title(section) for section, _ in settings(CommandConfig)][1:] == ["serving", "log"]
+    parts.append(DEMO)
+    return "".join(parts)
+
+
+def _title(section: type[Section]) -> str:
+    return "rolo proxy" if section is ProxyConfig else section.title
+
+
+def _row(setting: Setting) -> str:
+    names = [setting.option] if setting.short is None else [setting.short, setting.option]
+    if setting.is_flag and setting.default is not False:
+        names.append("--no-" + setting.option.removeprefix("--"))
+    allowed = "" if setting.is_flag else setting.allowed
+    default = setting.written_default or ("required" if setting.is_required else "-")
+    cells = [
+        ", ".join(f"`{name}`" for name in names),
+        f"`{setting.key}`",
+        allowed,
+        default,
+        setting.help,
+    ]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
