@@ -49,7 +49,7 @@ class Unavailable(Exception):
 
 def python2() -> str:
     candidates = [shutil.which("python2.7")]
-    candidates += map(str, pathlib.Path.loop_scope().glob(".pyenv/versions/2.7*/bin/python2.7"))
+    candidates += map(str, pathlib.Path.home().glob(".pyenv/versions/2.7*/bin/python2.7"))
     candidates += [shutil.which("pypy"), shutil.which("pypy2")]
     for candidate in filter(None, candidates):
         answer = subprocess.run([candidate, "-c", "pass"], capture_output=True, check=False)

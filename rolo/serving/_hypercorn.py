@@ -14,6 +14,7 @@ process. Each mend has a test:
 * ``100 Continue`` is sent when the application asks for the body, not before;
 * sending to a client that has left raises ``OSError``, as ASGI 2.4 asks;
 * a client that resets stream after stream is sent away;
+* permessage-deflate is not accepted, as nothing bounds what a read inflates to;
 * stopping has a deadline on every Python, and closes websockets with 1001.
 
 Beyond plain ASGI, ``http.response.start`` may carry a ``reason``, HTTP/1.1 gets trailers,
@@ -229,6 +230,9 @@ class _TaskGroup(TaskGroup):
         scope["state"][CAPABILITIES] = HTTP2 if scope["http_version"] == "2" else HTTP1
         if isinstance(stream, WSStream):
             stream.__class__ = _WebSocket
+            # Not offered, permessage-deflate is not accepted: wsproto inflates all of a read,
+            # 1000 times its size, before anybody looks at limits.
+            stream.handshake.extensions = None
         else:
             stream.__class__ = _Stream
             scope["extensions"]["http.response.trailers"] = {}

@@ -111,6 +111,8 @@ def _config(fitted: Fitted, settings: Settings) -> uvicorn.Config:
         "proxy_headers": False,
         "timeout_keep_alive": KEEP_ALIVE,
         "ws_max_size": sys.maxsize if limits.max_message is None else limits.max_message,
+        # wsproto inflates all of a read, 1000 times its size, before anybody looks at limits.
+        "ws_per_message_deflate": False,
         "ws_ping_interval": limits.ping_interval,
         "ws_ping_timeout": limits.ping_timeout,
     }
