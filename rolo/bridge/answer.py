@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import typing as t
 from collections.abc import AsyncIterable
 
 from rolo.bridge.lazy_response import LazyResponse
-from rolo.errors import UnsendableAnswer
+from rolo.errors import (
+    ClientDisconnected,
+    DownstreamError,
+    Failure,
+    RoloError,
+    TooManyExchanges,
+    UnsendableAnswer,
+)
 from rolo.net.body import Body, LoopBody, body_of
 from rolo.net.body_stream import Sink
+from rolo.portal.containment import contained
 from rolo.portal.portal import Portal
+from rolo.request import Request
 from rolo.response import Response
+from rolo.wire.error_page import CONTENT_TYPE, error_text
 from rolo.wire.fields import RawHeaders
 from rolo.wire.http1 import check_head
 from rolo.wire.reserved_fields import answer_fields
 
 _BODILESS = (204, 304)
 _FRAMING = (b"content-length", b"transfer-encoding")
+
+LOG = logging.getLogger(__name__)
 
 
 class BodyDownstream(t.Protocol):
@@ -134,6 +147,36 @@ def _encoded_body(response: Response) -> t.Any:
     if isinstance(body, list | tuple):
         return list(response.iter_encoded())
     return response.iter_encoded()
+
+
+def error_response(error: BaseException) -> Response:
+    """Return the answer to an error that no handler dealt with; it tells nothing internal."""
+    status = error.status if isinstance(error, RoloError) else 500
+    response = Response(error_text(status), status=status, content_type=CONTENT_TYPE)
+    response._failure = Failure.of(error)
+    if isinstance(error, DownstreamError | TooManyExchanges):
+        # Nobody is going to read the rest of such a request.
+        response.headers["Connection"] = "close"
+    return response
+
+
+R = t.TypeVar("R", bound=Request)
+
+
+def close_contained(close: t.Callable[[], None], request: R, line_of: t.Callable[[R], str]) -> None:
+    """Close the body of the answer to ``request``. What its code raises is logged: it is too
+    late to tell the client.
+
+    :param line_of: returns what the log calls the request
+    """
+    try:
+        close()
+    except BaseException as exc:
+        error = contained(exc)
+        if isinstance(error, ClientDisconnected):
+            LOG.debug("client left: %s", line_of(request))
+        else:
+            LOG.error("error while closing the answer to %s", line_of(request), exc_info=error)
 
 
 async def pump(body: LoopBody, downstream: BodyDownstream) -> None:

@@ -14,7 +14,15 @@ import functools
 import logging
 import typing as t
 
-from rolo.bridge.answer import Answer, BodyDownstream, answer_of, pump, push
+from rolo.bridge.answer import (
+    Answer,
+    BodyDownstream,
+    answer_of,
+    close_contained,
+    error_response,
+    pump,
+    push,
+)
 from rolo.bridge.downstream import HttpDownstream
 from rolo.bridge.handlers import Handlers
 from rolo.bridge.lazy_response import LazyResponse
@@ -27,17 +35,13 @@ from rolo.bridge.thread_body import ThreadBody
 from rolo.errors import (
     ClientDisconnected,
     DownstreamError,
-    Failure,
     RoloError,
-    TooManyExchanges,
     UnsendableAnswer,
     UnusableMethod,
     describe,
 )
-from rolo.portal.containment import contained
 from rolo.portal.portal import Portal
 from rolo.response import Response
-from rolo.wire.error_page import CONTENT_TYPE, error_text
 from rolo.wire.proxy_status import proxy_status
 
 LOG = logging.getLogger(__name__)
@@ -133,10 +137,10 @@ class HttpExchanges:
             else:
                 await self._process_on_thread(request, response)
         except ClientDisconnected:
-            _close(response.close, request)
+            close_contained(response.close, request, _line)
             raise
         except Exception as exc:
-            _close(response.close, request)
+            close_contained(response.close, request, _line)
             if isinstance(exc, RoloError) and exc.status != 500:
                 LOG.warning("%s failed: %s", _line(request), describe(exc))
             else:
@@ -163,16 +167,16 @@ class HttpExchanges:
         portal = request.portal
         portal.task = portal.owner
         if portal.gone:
-            _close(response.close, request)
+            close_contained(response.close, request, _line)
             raise ClientDisconnected("the client left")
         try:
             answer = answer_of(response, lambda: request.environ, request.method)
         except UnsendableAnswer as exc:
             LOG.error("answer to %s cannot be sent: %s", _line(request), describe(exc))
-            _close(response.close, request)
+            close_contained(response.close, request, _line)
             response = self._error_response(exc)
             answer = answer_of(response, lambda: request.environ, request.method)
-        answer.close = functools.partial(_close, answer.close, request)
+        answer.close = functools.partial(close_contained, answer.close, request, _line)
         if answer.whole is not None and not answer.trailers():
             answer.close()
             await downstream.send_complete(
@@ -249,32 +253,9 @@ class HttpExchanges:
             self._handlers.workers.run(functools.partial(portal.run_in_context, answer.close))
 
 
-def error_response(error: BaseException) -> Response:
-    """Return the answer to an error that no handler dealt with; it tells nothing internal."""
-    status = error.status if isinstance(error, RoloError) else 500
-    response = Response(error_text(status), status=status, content_type=CONTENT_TYPE)
-    response._failure = Failure.of(error)
-    if isinstance(error, DownstreamError | TooManyExchanges):
-        # Nobody is going to read the rest of such a request.
-        response.headers["Connection"] = "close"
-    return response
-
-
 def _line(request: BridgeRequest) -> str:
     """What a log calls ``request``; a client must not write lines of its own into it."""
     return ascii(f"{request.head.method} {request.head.target.decode('latin-1')}")[1:-1]
-
-
-def _close(close: t.Callable[[], None], request: BridgeRequest) -> None:
-    """Close a body. What its code raises is logged: it is too late to tell the client."""
-    try:
-        close()
-    except BaseException as exc:
-        error = contained(exc)
-        if isinstance(error, ClientDisconnected):
-            LOG.debug("client left: %s", _line(request))
-        else:
-            LOG.error("error while closing the answer to %s", _line(request), exc_info=error)
 
 
 def _small_length(request: BridgeRequest) -> int | None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 import typing as t
 
-from werkzeug.wsgi import ClosingIterator
-
-from rolo.bridge.answer import Answer, answer_of
-from rolo.bridge.http_exchanges import error_response
+from rolo.bridge.answer import close_contained, error_response
 from rolo.bridge.lazy_response import LazyResponse
 from rolo.bridge.observation import Observation
 from rolo.bridge.observed import Progress
 from rolo.bridge.observer import Observer
-from rolo.errors import DownstreamError, UnsendableAnswer, describe
+from rolo.bridge.wsgi_answer import line_of, start_answer
+from rolo.errors import DownstreamError, describe
 from rolo.gateway.gateway import Gateway
 from rolo.gateway.observed_wsgi import observed_call
 from rolo.request import Request
@@ -28,8 +26,6 @@ LOG = logging.getLogger(__name__)
 # As servers write them, and as ASGI does.
 _VERSIONS = {"2.0": "2", "3.0": "3"}
 
-# What PEP 3333 leaves to the server; and there are no trailers to announce.
-_OF_THE_SERVER = (b"connection", b"transfer-encoding", b"trailer")
 
 __all__ = ["Gateway", "Response", "WsgiGateway"]
 
@@ -78,30 +74,11 @@ class WsgiGateway:
                 self.gateway.process(request, response)
             if progress is not None:
                 progress.decided(response)
-            answer = _answer_of(response, request)
-            status = f"{answer.status} {answer.reason.decode('latin-1')}"
-            fields = [field for field in answer.headers if field[0].lower() not in _OF_THE_SERVER]
-            start_response(status, [(_text(name), _text(value)) for name, value in fields])
         except BaseException:
-            response.close()
+            close_contained(response.close, request, line_of)
             request.close()
             raise
-        body = answer.iterable if answer.whole is None else [answer.whole]
-        assert body is not None, "a body that only an event loop can pull"
-        # Uploaded files are held in temporary files, and a streamed body may still read them.
-        return t.cast(
-            "t.Iterable[bytes]", ClosingIterator(iter(body), [answer.close, request.close])
-        )
-
-
-def _answer_of(response: Response, request: Request) -> Answer:
-    try:
-        return answer_of(response, lambda: request.environ, request.method)
-    except UnsendableAnswer as error:
-        line = f"{request.method} {request.path!a}"
-        LOG.error("answer to %s cannot be sent: %s", line, describe(error))
-        response.close()
-        return answer_of(error_response(error), lambda: request.environ, request.method)
+        return start_answer(response, request, start_response)
 
 
 def _refused(request: Request) -> Response | None:
@@ -114,13 +91,9 @@ def _refused(request: Request) -> Response | None:
     try:
         admit(environ["REQUEST_METHOD"], headers, _VERSIONS.get(version, version))
     except DownstreamError as error:
-        LOG.warning("%s %s refused: %s", request.method, ascii(request.path), describe(error))
+        LOG.warning("%s refused: %s", line_of(request), describe(error))
         return error_response(error)
     return None
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("latin-1")
 
 
 def _bytes(text: str) -> bytes:

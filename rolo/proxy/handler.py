@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import typing as t
 
-from rolo.bridge.http_exchanges import error_response
+from rolo.bridge.answer import error_response
 from rolo.errors import ClientDisconnected, HookError, RoloError, describe
 from rolo.gateway.chain import (
     HandlerChain,

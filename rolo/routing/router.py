@@ -11,8 +11,9 @@ from urllib.parse import unquote
 
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import BaseConverter, Map, MapAdapter, Rule, RuleFactory
-from werkzeug.wsgi import ClosingIterator
 
+from rolo.bridge.wsgi_answer import line_of, start_answer
+from rolo.portal.containment import ERRORS, contained
 from rolo.request import Request, get_raw_path
 from rolo.routing.converter import PortConverter, RegexConverter
 from rolo.routing.endpoints import RuleAttributes, attributes_of, mark
@@ -235,10 +236,8 @@ class Router(t.Generic[E]):
 
         def app(environ: WSGIEnvironment, start_response: StartResponse) -> t.Iterable[bytes]:
             request = Request.from_environ(environ)
-            response = self._respond(request, environ)
-            # Uploaded files are temporary files, and a streamed body may still read them.
-            body = response(environ, start_response)
-            return t.cast("t.Iterable[bytes]", ClosingIterator(body, request.close))
+            response = t.cast("Response", self._respond(request, environ))
+            return start_answer(response, request, start_response)
 
         return app
 
@@ -249,8 +248,8 @@ class Router(t.Generic[E]):
             return self.dispatch(request)
         except HTTPException as exc:
             return exc.get_response(environ)
-        except Exception:
-            LOG.exception("error while handling %s %s", request.method, request.path)
+        except ERRORS as exc:
+            LOG.error("error while handling %s", line_of(request), exc_info=contained(exc))
             return InternalServerError().get_response(environ)
 
     def _find(self, request: Request) -> tuple[Rule, Mapping[str, t.Any]]:

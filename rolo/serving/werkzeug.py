@@ -25,6 +25,7 @@ from rolo.bridge.downstream import Capabilities
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
 from rolo.bridge.observer import Observer
 from rolo.errors import DownstreamError, describe
+from rolo.portal.containment import contained
 from rolo.serving.base import (
     HEAD_TIMEOUT,
     Adapter,
@@ -167,8 +168,9 @@ class _Aborting:
             started = True
             return start_response(*args)
 
-        body = self._app(environ, start)
+        body: t.Any = None
         try:
+            body = self._app(environ, start)
             if started:
                 yield b""  # sends the head, which need not wait for the first bytes
                 begun = True
@@ -177,16 +179,28 @@ class _Aborting:
                 begun = True
         except ConnectionError:
             raise
-        except Exception as error:
-            if not begun:
+        except BaseException as exc:
+            # SystemExit would end the thread, and the connection without an answer.
+            error = contained(exc)
+            if not begun and error is exc:
                 raise
-            LOG.exception("the application failed in the middle of its answer")
+            if not begun:
+                raise error from exc
+            LOG.error("the application failed in the middle of its answer", exc_info=error)
             if environ["SERVER_PROTOCOL"] == "HTTP/1.0":
                 _reset(environ["werkzeug.socket"])
             raise ConnectionAbortedError("the answer is broken off") from error
         finally:
             if hasattr(body, "close"):
-                body.close()
+                _close(body)
+
+
+def _close(body: t.Any) -> None:
+    """Close a body, of which all has been sent that will be: nothing is to follow it."""
+    try:
+        body.close()
+    except BaseException as exc:
+        LOG.error("error while closing an answer", exc_info=contained(exc))
 
 
 class _Handler(WSGIRequestHandler):

@@ -1,3 +1,4 @@
+import sys
 import threading
 
 import pytest
@@ -380,6 +381,8 @@ def test_wsgi_answers_errors(caplog):
     router = Router()
     router.add("/forbidden", forbidden)
     router.add("/bug", lambda request, args: 1 / 0)
+    router.add("/lines/<path:path>", lambda request, args: 1 / 0)
+    router.add("/exit", lambda request, args: sys.exit("on purpose"))
     router.add("/stream", lambda request, args: Response(b"x" for _ in range(3)))
     router.add("/here", one, redirect_to="/there")
     client = Client(router.wsgi())
@@ -391,3 +394,7 @@ def test_wsgi_answers_errors(caplog):
     assert answer.status_code == 500
     assert b"division" not in answer.data
     assert "ZeroDivisionError" in caplog.text
+    assert client.get("/exit").status_code == 500
+    assert client.get("/lines/%0a%1b").status_code == 500
+    assert "\x1b" not in caplog.text
+    assert "handling GET /lines/%0a%1b" in caplog.text

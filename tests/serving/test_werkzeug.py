@@ -11,6 +11,7 @@ import typing as t
 import pytest
 from serving_support import DEADLINE, App, Client, fetch, hello
 
+from rolo import Request, Response, Router
 from rolo.serving import ServerUnavailable, serve
 
 Start = t.Callable[..., t.Any]
@@ -69,6 +70,73 @@ def test_failing_before_the_head_is_a_500() -> None:
         received = fetch(server.port)
     assert received.startswith(b"HTTP/1.1 500 ")
     assert b"secret" not in received
+
+
+class Raising:
+    """A body of which the part that the path names raises."""
+
+    def __init__(self, place: str, error: type[BaseException]) -> None:
+        self.place = place
+        self.error = error
+
+    def __iter__(self) -> t.Iterator[bytes]:
+        for piece in ("/first", "/second"):
+            if self.place == piece:
+                raise self.error
+            yield b"piece"
+
+    def close(self) -> None:
+        if self.place == "/close":
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, RuntimeError])
+@pytest.mark.parametrize("kind", ["application", "router"])
+def test_what_an_application_raises_ends_its_own_exchange(
+    kind: str, error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR, logger="rolo.serving.werkzeug")
+
+    def application(environ: dict[str, t.Any], start_response: Start) -> t.Iterable[bytes]:
+        if environ["PATH_INFO"] == "/call":
+            raise error
+        start_response("200 OK", [])
+        return Raising(environ["PATH_INFO"], error)
+
+    def endpoint(request: Request, args: t.Any) -> Response:
+        if request.path == "/call":
+            raise error
+        return Response(t.cast(t.Any, Raising(request.path, error)))
+
+    router = Router[t.Any]()
+    router.add("/<path:path>", endpoint)
+    app = application if kind == "application" else router.wsgi()
+    received = {}
+    with serve(app, server="werkzeug") as server:
+        for place in ("/call", "/first", "/second", "/close", "/fine"):
+            with Client(server.port) as client:
+                client.get(place)
+                received[place] = client.all()
+    assert received["/call"].startswith(b"HTTP/1.1 500 ")
+    # A head is out: what is honest is an end without the last chunk.
+    for place in ("/first", "/second"):
+        assert received[place].startswith(b"HTTP/1.1 200 ")
+        assert not received[place].endswith(b"0\r\n\r\n")
+    for place in ("/close", "/fine"):
+        assert received[place].endswith(b"5\r\npiece\r\n5\r\npiece\r\n0\r\n\r\n")
+    assert error.__name__ in caplog.text
+
+
+def test_an_answer_of_a_router_that_no_head_can_hold_is_a_500() -> None:
+    def endpoint(request: Request, args: t.Any) -> Response:
+        return Response("x", status="200 fine\r\nX-Made: up")
+
+    router = Router[t.Any]()
+    router.add("/", endpoint)
+    with serve(router.wsgi(), server="werkzeug") as server:
+        received = fetch(server.port)
+    assert received.startswith(b"HTTP/1.1 500 ")
+    assert b"X-Made" not in received
 
 
 def test_a_running_exchange_finishes_at_shutdown_and_an_idle_connection_does_not_hold_it_up() -> (
