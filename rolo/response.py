@@ -15,6 +15,8 @@ from rolo.errors import Failure
 if t.TYPE_CHECKING:
     from types import ModuleType
 
+F = t.TypeVar("F", bound=t.Callable[[], t.Any])
+
 # What goes with a body when the body goes.
 _BODY_FIELDS = ("Content-Type", "Content-Length", "Transfer-Encoding", "Content-Encoding")
 
@@ -25,6 +27,13 @@ class Response(WerkzeugResponse):
     # Not public, as programs find out by attribute what objects are.
     _failure: Failure | None = None
     """The error that this stands for, if it stands for one; for logs and observers."""
+
+    _runs_on_close = False
+    """Whether somebody has given :meth:`call_on_close` a function, which may do anything."""
+
+    def call_on_close(self, func: F) -> F:
+        self._runs_on_close = True
+        return t.cast(F, super().call_on_close(func))
 
     def update_from(self, other: WerkzeugResponse) -> None:
         """Become what ``other`` is: its status, its body, its header fields (repeats and
@@ -44,7 +53,9 @@ class Response(WerkzeugResponse):
         self.response = other.response
         self.direct_passthrough = other.direct_passthrough
         self._failure = getattr(other, "_failure", None)
-        self.call_on_close(partial(_run_close_callbacks, other))
+        super().call_on_close(partial(_run_close_callbacks, other))
+        if getattr(other, "_runs_on_close", False):
+            self._runs_on_close = True
 
     def set_json(self, doc: t.Any, cls: type[json.JSONEncoder] | None = None) -> None:
         """Make ``doc`` the body, as JSON written by the encoder ``cls``."""

@@ -57,6 +57,8 @@ class Answer:
     iterable: t.Iterable[bytes] | None
     """A body that only sync code may iterate."""
     close: t.Callable[[], None]
+    close_runs_code: bool
+    """See :func:`close_runs_code`."""
     body: Body | None = None
     """Whatever the parts above came from."""
 
@@ -93,21 +95,38 @@ def answer_of(response: Response, environ: t.Callable[[], t.Any], method: str) -
         headers = answer_fields(headers, len(whole or b"") if known else None, bodiless=bodiless)
     except ValueError as exc:
         raise UnsendableAnswer(str(exc)) from None
-    close = response.close
+    close, runs = response.close, _asked_on_close(response) or _runs_code(body)
     if status == 204 or status < 200:
         # RFC 9110 section 8.6
         headers = [field for field in headers if field[0].lower() != b"content-length"]
     if bodiless:
-        return Answer(status, reason, headers, b"", None, None, close)
+        return Answer(status, reason, headers, b"", None, None, close, runs)
     if passing is None:
-        return Answer(status, reason, headers, whole, None, None, close)
+        return Answer(status, reason, headers, whole, None, None, close, runs)
     if not isinstance(passing, LoopBody):
-        return Answer(status, reason, headers, None, None, passing, close, passing)
+        return Answer(status, reason, headers, None, None, passing, close, runs, passing)
     if whole is not None and not _is_framed(headers):
         # That all of it is here already is chance: what came without a length goes without.
         headers = [*headers, (b"Transfer-Encoding", b"chunked")]
     pulled = passing if whole is None else None
-    return Answer(status, reason, headers, whole, pulled, None, close, passing)
+    return Answer(status, reason, headers, whole, pulled, None, close, runs, passing)
+
+
+def close_runs_code(response: Response) -> bool:
+    """Whether to close ``response`` is to run code of the user's, which may block or wait: not
+    for the loop to do."""
+    answer = response.untouched_answer if isinstance(response, LazyResponse) else None
+    body = response.response if answer is None else answer.body
+    return _asked_on_close(response) or _runs_code(body)
+
+
+def _asked_on_close(response: Response) -> bool:
+    # Of a response of werkzeug's own it is not known.
+    return getattr(response, "_runs_on_close", True)
+
+
+def _runs_code(body: t.Any) -> bool:
+    return not isinstance(body, list | tuple) and not hasattr(body, "__aiter__")
 
 
 def _is_framed(headers: RawHeaders) -> bool:

@@ -19,6 +19,7 @@ from rolo.bridge.answer import (
     BodyDownstream,
     answer_of,
     close_contained,
+    close_runs_code,
     error_response,
     pump,
     push,
@@ -31,7 +32,7 @@ from rolo.bridge.observed import ObservedHttp
 from rolo.bridge.request import BridgeRequest
 from rolo.bridge.request_body import RequestBody
 from rolo.bridge.send_timeout import SendTimeouts
-from rolo.bridge.thread_body import ThreadBody
+from rolo.bridge.thread_body import ThreadBody, close_soon
 from rolo.errors import (
     ClientDisconnected,
     DownstreamError,
@@ -137,10 +138,10 @@ class HttpExchanges:
             else:
                 await self._process_on_thread(request, response)
         except ClientDisconnected:
-            close_contained(response.close, request, _line)
+            await self._drop(response, request)
             raise
         except Exception as exc:
-            close_contained(response.close, request, _line)
+            await self._drop(response, request)
             if isinstance(exc, RoloError) and exc.status != 500:
                 LOG.warning("%s failed: %s", _line(request), describe(exc))
             else:
@@ -167,18 +168,18 @@ class HttpExchanges:
         portal = request.portal
         portal.task = portal.owner
         if portal.gone:
-            close_contained(response.close, request, _line)
+            await self._drop(response, request)
             raise ClientDisconnected("the client left")
         try:
             answer = answer_of(response, lambda: request.environ, request.method)
         except UnsendableAnswer as exc:
             LOG.error("answer to %s cannot be sent: %s", _line(request), describe(exc))
-            close_contained(response.close, request, _line)
+            await self._drop(response, request)
             response = self._error_response(exc)
             answer = answer_of(response, lambda: request.environ, request.method)
         answer.close = functools.partial(close_contained, answer.close, request, _line)
         if answer.whole is not None and not answer.trailers():
-            answer.close()
+            await self._close(answer, portal)
             await downstream.send_complete(
                 answer.status, answer.reason, answer.headers, answer.whole
             )
@@ -187,7 +188,7 @@ class HttpExchanges:
             try:
                 await downstream.send_head(answer.status, answer.reason, answer.headers)
             except BaseException:
-                await self._close_unsent(answer, portal)
+                await self._close(answer, portal)
                 raise
             await self._send_body_in_time(answer, portal, downstream)
             await downstream.end(answer.trailers())
@@ -222,14 +223,14 @@ class HttpExchanges:
 
     async def _send_body(self, answer: Answer, portal: Portal, downstream: BodyDownstream) -> None:
         if answer.whole is not None:
-            answer.close()
+            await self._close(answer, portal)
             await downstream.send_body(answer.whole)
             return
         if answer.pulled is not None:
             try:
                 await pump(answer.pulled, downstream)
             finally:
-                answer.close()
+                await self._close(answer, portal)
             return
         assert answer.iterable is not None
         if self._handlers.mode == "loop":
@@ -243,14 +244,24 @@ class HttpExchanges:
         finally:
             puller.close()
 
-    async def _close_unsent(self, answer: Answer, portal: Portal) -> None:
-        """Close a body of which nothing was sent, where its code may run."""
-        if answer.iterable is None:
-            answer.close()
+    async def _drop(self, response: Response, request: BridgeRequest) -> None:
+        """Close a response of which nothing is sent."""
+        close = functools.partial(close_contained, response.close, request, _line)
+        await self._close_where(close_runs_code(response), close, request.portal)
+
+    async def _close(self, answer: Answer, portal: Portal) -> None:
+        await self._close_where(answer.close_runs_code, answer.close, portal)
+
+    async def _close_where(
+        self, runs_code: bool, close: t.Callable[[], None], portal: Portal
+    ) -> None:
+        """Close a body where its code may run."""
+        if not runs_code:
+            close()
         elif self._handlers.mode == "loop":
-            await portal.run_in_greenlet(answer.close)
+            await portal.run_in_greenlet(close)
         else:
-            self._handlers.workers.run(functools.partial(portal.run_in_context, answer.close))
+            close_soon(close, self._handlers.workers, portal)
 
 
 def _line(request: BridgeRequest) -> str:

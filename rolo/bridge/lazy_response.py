@@ -11,6 +11,7 @@ import dataclasses
 import typing as t
 
 from werkzeug.datastructures import Headers
+from werkzeug.wrappers import Response as WerkzeugResponse
 
 from rolo.net.body import close_given
 from rolo.response import Response
@@ -107,7 +108,7 @@ class LazyResponse(Response):
             # werkzeug adds a default that the upstream did not send.
             self.headers.pop("Content-Type", None)
         # A handler may replace the body; the upstream's still has to be closed.
-        self.call_on_close(lambda: close_given(answer.body))
+        WerkzeugResponse.call_on_close(self, lambda: close_given(answer.body))
 
     def __getattr__(self, name: str) -> t.Any:
         # Only called when the attribute is missing, which it is before _build.

@@ -16,6 +16,14 @@ _AHEAD = 128 * 1024
 """Bytes that a generator on a worker thread may be ahead of the client."""
 
 
+def close_soon(close: t.Callable[[], None], workers: Workers, portal: Portal) -> None:
+    """Close the body of the exchange of ``portal`` on a thread, without waiting for it."""
+    try:
+        workers.run(lambda: portal.run_in_context(close))
+    except RuntimeError:
+        portal.run_in_context(close)  # the pool is gone: better here than never
+
+
 class ThreadBody(BodyStream, LoopBody):
     """Iterates a sync body on the worker pool, one stretch at a time.
 
@@ -76,10 +84,7 @@ class ThreadBody(BodyStream, LoopBody):
             # The worker closes it when it comes out, which it does now if it waits for us.
             self._portal.let_go()
             return
-        try:
-            self._workers.run(lambda: self._portal.run_in_context(self._close))
-        except RuntimeError:
-            self._portal.run_in_context(self._close)  # the pool is gone: better here than never
+        close_soon(self._close, self._workers, self._portal)
 
     # --- on the loop
 

@@ -191,6 +191,54 @@ def test_a_body_is_closed_exactly_once_when_the_client_leaves(start):
     assert body.closed == 1
 
 
+def test_what_a_close_runs_may_wait_however_the_body_is_dropped(start, served_on):
+    """On a thread it may block, and in a greenlet wait through the portal."""
+    mode, left = served_on[1], threading.Event()
+    closed = []
+
+    class Waiting(Closing):
+        def close(self):
+            closed.append(threading.current_thread().name.startswith("rolo-worker"))
+            current_portal().call(asyncio.sleep(0))
+            super().close()
+
+    bodies = {}
+
+    def handler(chain, context, response):
+        path = context.request.path
+        body = bodies[path]
+        if path == "/whole":
+            response.response = [b"whole"]
+            response.call_on_close(body.close)
+            return
+        response.response = body
+        if path == "/204":
+            response.status_code = 204
+        elif path == "/unsendable":
+            response.status = "200 OK\r\nX: y"
+        elif path == "/failed":
+            chain.throw(KeyError("on purpose"))
+        elif path == "/gone":
+            left.set()
+            with contextlib.suppress(ClientDisconnected):
+                current_portal().call(asyncio.sleep(60))
+
+    url = start(handler).url
+    expected = {"/head": 200, "/204": 204, "/unsendable": 500, "/failed": 500, "/whole": 200}
+    for path, status in expected.items():
+        body = bodies[path] = Waiting([b"x"])
+        assert fetch(url, path, "HEAD" if path == "/head" else "GET").status == status
+        assert body.over.wait(5), path
+        assert body.closed == 1
+    body = bodies["/gone"] = Waiting([b"x"])
+    with contextlib.closing(Wire(url)) as wire:
+        wire.request("GET", "/gone")
+        assert left.wait(5)
+        wire.reset()
+    assert body.over.wait(5)
+    assert closed == [mode == "threads"] * 6
+
+
 @pytest.mark.parametrize(
     "headers", [[], [("Content-Length", "100")]], ids=["chunked", "with a length"]
 )
