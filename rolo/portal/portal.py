@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import os
 import threading
 import typing as t
 import weakref
@@ -96,6 +97,21 @@ def _called_deep(function: t.Callable[[], t.Any], levels: int) -> t.Any:
     return next(map(_called_deep, (function,), (levels - 1,)))
 
 
+_scopes: weakref.WeakSet[LoopScope] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    """In a child, no loop of its parent's runs: nobody may wait for one, nor for a thread."""
+    _current.set(None)
+    for scope in list(_scopes):
+        scope.forked = True
+        scope.thread_id = None
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forked)
+
+
 class Waiting(t.Protocol):
     """A thread that waits for a loop."""
 
@@ -116,6 +132,9 @@ class LoopScope:
         """Greenlets that wait for the next handler."""
         self.parked: set[Waiting] = set()
         """Threads that wait for this loop."""
+        self.forked = False
+        """This process is a copy of the one that runs the loop."""
+        _scopes.add(self)
 
     def resource(self, key: t.Hashable, create: t.Callable[[], T]) -> T:
         """Return what ``create`` made for ``key`` on this loop, making it at first use.
@@ -228,7 +247,7 @@ class Portal:
         :raises ClientDisconnected: the client left meanwhile, or since the last call; raised
             once, so that clean-up after it may wait again
         :raises NoPortalError: called on the loop's thread outside a handler, where
-            waiting would stop the loop
+            waiting would stop the loop; or in a fork of the process that runs the loop
         """
         if self._owed:
             self._owed = False
@@ -245,11 +264,13 @@ class Portal:
     def post(self, callback: t.Callable[..., t.Any], *args: t.Any) -> None:
         """Call ``callback`` on the loop soon, from any thread, without waiting for it.
 
-        On the loop's own thread it is called at once. After the loop is closed it is
-        not called at all.
+        On the loop's own thread it is called at once. After the loop is closed, and in a
+        fork, it is not called at all.
         """
         if self.on_loop:
             callback(*args)
+            return
+        if self.loop_scope.forked:
             return
         try:
             self.loop.call_soon_threadsafe(callback, *args)
@@ -258,9 +279,10 @@ class Portal:
                 raise
 
     def _park(self, coroutine: t.Coroutine[t.Any, t.Any, T]) -> T:
-        if self.loop.is_closed():
+        if self.loop_scope.forked or self.loop.is_closed():
             coroutine.close()
-            raise NoPortalError("the event loop of this exchange is closed")
+            where = "runs in another process" if self.loop_scope.forked else "is closed"
+            raise NoPortalError(f"the event loop of this exchange {where}")
         parked = _Parked(self, coroutine, contextvars.copy_context())
         self.loop_scope.parked.add(parked)
         try:

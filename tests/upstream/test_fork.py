@@ -1,14 +1,18 @@
 """A process that forks shares no connection with its children: an answer is for one of them."""
 
+import asyncio
 import contextlib
 import os
+import signal
 import sys
 
 import pytest
 from raw_origin import RawOrigin
 from wire import fetch
 
+from rolo.errors import NoPortalError
 from rolo.gateway import Gateway
+from rolo.portal import current_portal
 from rolo.proxy import ProxyHandler
 from rolo.serving import serve
 from rolo.upstream.blocking_transport import SyncTransport
@@ -34,6 +38,7 @@ def in_a_child(function):
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
+        signal.alarm(10)  # of one that waits for ever
         with contextlib.suppress(BaseException):
             os.write(writing, function())
         sys.stderr.flush()
@@ -111,3 +116,21 @@ def test_a_proxy_on_a_loop_dials_for_itself_in_a_child():
             assert in_a_child(ask) == b"2"
             assert fetch(server.url).body == b"1"
         handler.close()
+
+
+@pytest.mark.parametrize("mode", ["threads", "loop"])
+def test_a_child_of_a_handler_waits_for_no_loop_of_its_parent(mode):
+    def handler(chain, context, response):
+        portal = current_portal()
+
+        def say():
+            try:
+                portal.call(asyncio.sleep(0))
+            except NoPortalError:
+                portal.post(os._exit, 1)  # nor does anything else reach that loop
+                return b"no portal" if current_portal() is None else b"inherited"
+
+        response.set_response(in_a_child(say))
+
+    with serve(Gateway([handler]), server="native", mode=mode) as server:
+        assert fetch(server.url).body == b"no portal"
