@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import functools
+import gzip
 import threading
 
 import pytest
@@ -9,7 +11,7 @@ from websocket_origin import BINARY, TEXT, Client, WebSocketOrigin, echo
 from wire import fetch
 
 from rolo import Response
-from rolo.proxy import Hooks, ProxyHandler
+from rolo.proxy import Event, Hooks, ProxyHandler
 from rolo.proxy.helpers import Mirror, SetHeaders, TransformBodies
 
 
@@ -198,6 +200,72 @@ def test_a_refusal_of_the_upstream_may_be_edited(relayed):
     with Client(url) as client:
         answer = client.answer()
     assert (answer.status, answer.body, answer.get("x-edge")) == (403, b"no!", "yes")
+
+
+def redact(context, subject):
+    """As any phase that sees bodies, or has them transformed."""
+    if isinstance(subject, bytes):
+        return subject.replace(b"secret", b"xxxxxx")
+    if isinstance(subject, Event):
+        subject.data = subject.data.replace("secret", "xxxxxx")
+        return subject
+    phase = context.request.path.strip("/")
+    getattr(subject, phase)(functools.partial(redact, context))
+    return None
+
+
+def redact_text(context, text):
+    return text.replace("secret", "xxxxxx")
+
+
+@pytest.mark.parametrize(
+    "phase", ["on_response_chunk", "on_event", "transform", "transform_events", "transform_text"]
+)
+def test_the_body_of_a_refusal_is_seen_by_every_hook_that_sees_bodies(relayed, phase):
+    def refuse(origin):
+        status = 206 if origin.seen.target.endswith("?part") else 403
+        body = gzip.compress(b"data: secret\n\n")
+        origin.wire.send(
+            b"HTTP/1.1 %d No\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (status, len(body), body)
+        )
+
+    if phase.startswith("on_"):
+        hooks = {phase: redact}
+    elif phase == "transform_text":
+        hooks = {"on_response": lambda c, r: r.transform_text(functools.partial(redact_text, c))}
+    else:
+        hooks = {"on_response": redact}
+    told = Told()
+    url, origin = relayed(told, play=refuse, **hooks)
+    fields = [("Accept-Encoding", "gzip, odd"), ("Range", "bytes=0-1")]
+    with Client(url, f"/{phase}", fields) as client:
+        answer = client.answer()
+    assert answer.status == 403
+    assert gzip.decompress(answer.body) == b"data: xxxxxx\n\n"
+    assert told.last().outcome == "complete"
+    assert told.context.bytes_sent == len(answer.body)
+    if phase.startswith("on_"):
+        assert origin.last.get("accept-encoding") == "gzip"
+        assert origin.last.get("range") is None
+    with Client(url, f"/{phase}?part") as client:
+        answer = client.answer()
+    assert (answer.status, b"secret" in answer.body) == (502, False)
+
+
+def test_a_hook_that_fails_on_the_body_of_a_refusal_is_a_500(relayed):
+    def refuse(origin):
+        origin.wire.send(b"HTTP/1.1 403 No\r\nContent-Length: 6\r\n\r\nsecret")
+
+    def fail(context, piece):
+        raise KeyError("on purpose")
+
+    told = Told()
+    url, _ = relayed(told, play=refuse, on_response_chunk=fail)
+    with Client(url) as client:
+        answer = client.answer()
+    assert (answer.status, b"secret" in answer.body) == (500, False)
+    assert told.last().outcome == "refused"
 
 
 def test_a_websocket_is_stubbed_without_an_upstream(relayed):

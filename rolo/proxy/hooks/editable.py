@@ -253,7 +253,7 @@ class _Body:
         raise NotImplementedError
 
 
-class _OutboundHead(_Body):
+class OutboundHead(_Body):
     """What requests and handshakes on their way to the upstream have in common."""
 
     def refuse_ranges(self) -> None:
@@ -273,7 +273,7 @@ class _OutboundHead(_Body):
         self.headers["Accept-Encoding"] = ", ".join(kept) or "identity"
 
 
-class OutboundRequest(_OutboundHead):
+class OutboundRequest(OutboundHead):
     """The request as it will go to the upstream. Hop-by-hop fields are gone, Host and
     ``X-Forwarded-*`` are what the proxy's settings make of them; the framing fields
     (Content-Length, Transfer-Encoding) are written after the hooks."""
@@ -373,7 +373,7 @@ class OutboundRequest(_OutboundHead):
         return outgoing.body
 
 
-class OutboundHandshake(_OutboundHead):
+class OutboundHandshake(OutboundHead):
     """A websocket's handshake as it will go to the upstream: an ordinary request without a
     body, but for the fields of the handshake itself, which are written after the hooks.
 

@@ -11,14 +11,16 @@ from werkzeug.datastructures import Headers
 from rolo.bridge.downstream import WebSocketDownstream
 from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
 from rolo.errors import ClientDisconnected, HookError, RoloError
+from rolo.net.body import Body
 from rolo.portal.containment import ERRORS
 from rolo.portal.hook_runner import HookRunner
 from rolo.portal.portal import Portal
+from rolo.proxy.hooks.bodies import WholeBody
 from rolo.proxy.hooks.context import ProxyContext
 from rolo.proxy.hooks.editable import OutboundHandshake, ProxiedResponse
-from rolo.proxy.hooks.hook_run import HookedRun
 from rolo.proxy.hooks.phases import Hook, Phases
 from rolo.proxy.hooks.transform import call, failed, several
+from rolo.proxy.hooks.way_back import AnsweredRun
 from rolo.proxy.hooks.websocket_handle import Message, RelayedWebSocket
 from rolo.response import Response
 from rolo.upstream.relay import Closed, Relay
@@ -43,7 +45,7 @@ class HandshakeForwarder(t.Protocol):
         """Shake hands with the upstream."""
 
 
-class HookedWebSocket(HookedRun[HandshakeForwarder]):
+class HookedWebSocket(AnsweredRun[HandshakeForwarder]):
     """Takes one websocket through hooks. What :meth:`run` returns has status 101 once the
     relay is handed over, or a hook has served the websocket itself."""
 
@@ -91,30 +93,32 @@ class HookedWebSocket(HookedRun[HandshakeForwarder]):
         context = self._context
         handshake = self._forwarder.build(context)
         outbound = OutboundHandshake(handshake)
+        if self._phases.see_body:
+            self._ask_for_whole(outbound)  # the origin may answer with a body
         answered = self._ask("on_handshake", outbound)
         if answered is not None:
             return answered
         return self._forwarder.open(context, handshake)
 
     def _refused(self, refusal: HandshakeRefused) -> Response | None:
-        """The origin answered with an ordinary response."""
-        answer = UpstreamAnswer(refusal.status, refusal.reason, refusal.headers, [refusal.body])
+        """The origin answered with an ordinary response, which takes the way of all answers."""
+        whole = WholeBody(refusal.body, Body())
+        answer = UpstreamAnswer(refusal.status, refusal.reason, refusal.headers, whole)
         response = self._context.response = ProxiedResponse(answer, "GET")
         answered = self._ask("on_response", response)
         if answered is not None:
             return self._answered(answered)
         if self._context.again:
             return None
-        body = refusal.body
-        if response.is_rewritten:
-            response.read(None)
-            body = response.encoded([])
-            response.fix_head()
-            response.set_length(len(body))
-        self._context.status = response.status
+        answer = self._forwarded(response)
+        # Now, as an error of a hook can still be an answer. There are no trailers here.
+        body = b"".join(answer.body)
+        answer.body.close()
         self._finish("complete", None)
+        if answer.body is not whole:
+            response.set_length(len(body))
         return LazyResponse(
-            UpstreamAnswer(response.status, response.raw_reason, response.headers.pairs, [body])
+            UpstreamAnswer(answer.status, answer.reason, response.headers.pairs, [body])
         )
 
     def _accepted(self, upstream: UpstreamWebSocket) -> Response:
