@@ -33,6 +33,7 @@
     │   │   └── ExpandsTooFar              502    (413) small on the wire, huge when decoded
     │   ├── UnknownCoding                  502    (415) cannot be undone, or too many
     │   ├── UnknownCharset                 502    (415) text that cannot be read
+    │   ├── AmbiguousType                  502    (400) of several media types, where a hook asks
     │   ├── NotJson                        502    (400) no JSON document
     │   └── PartOfBody                     502    a part (206), where only the whole can be changed
     ├── HookError                          500    a hook raised something
@@ -357,6 +358,14 @@ class UnknownCharset(BodyFault):
     phase = "charset"
 
     request_status = 415
+
+
+class AmbiguousType(BodyFault):
+    """A body has several media types: a hook would go by one of them, and who reads the body by
+    another."""
+
+    phase = "response head"
+    proxy_status = "http_protocol_error"
 
 
 class NotJson(BodyFault, ValueError):

@@ -11,7 +11,7 @@ import io
 import re
 import typing as t
 
-from rolo.errors import BodyFault, UndecodableBody, UnknownCharset
+from rolo.errors import AmbiguousType, BodyFault, UndecodableBody, UnknownCharset
 
 MAX_LINE = 1024 * 1024
 """Characters of a line; a longer one comes in parts."""
@@ -80,6 +80,27 @@ _CODECS = {
 
 # RFC 9110 section 5.6.6; a parameter that is none stands between two semicolons all the same.
 _PARAMETER = re.compile(r';[ \t]*(?:([^\s;,="]+)=(?:"((?:[^"\\]|\\.)*+)"|([^\s;,"]*)))?', re.DOTALL)
+
+
+# Up to a comma outside quotes.
+_MEMBER = re.compile(r'(?:[^,"]++|"(?:[^"\\]|\\.)*+"?)++', re.DOTALL)
+
+
+def one_type(values: t.Sequence[str]) -> str:
+    """Return what all ``Content-Type`` lines of a head say, be it several times; empty if
+    there are none.
+
+    :raises AmbiguousType: they say different things. A browser believes the last of them, in
+        a list with commas as well (https://fetch.spec.whatwg.org/#concept-header-extract-mime-type);
+        others believe the first.
+    """
+    if len(values) == 1 and "," not in values[0]:
+        return values[0]
+    members = [member.strip() for value in values for member in _MEMBER.findall(value)]
+    said = {member for member in members if member}
+    if len(said) > 1:
+        raise AmbiguousType(f"{len(said)} media types: {', '.join(members)[:100]!a}")
+    return said.pop() if said else ""
 
 
 def charset_parameter(content_type: str) -> str | None:

@@ -170,6 +170,7 @@ FAULTS = {
     "codec of Python's": ([TEXT + "punycode"], b"x-" * 100, "text", 415),
     "unknown charset": ([TEXT + "martian"], b"x", "transform_text", 415),
     "lines in one": ([TEXT + "unicode_escape"], b"x", "transform_lines", 415),
+    "two media types": ([TEXT + "x", TEXT + "utf-8"], b"x", "transform_text", 400),
     "half a character": ([TEXT + "utf-16"], b"abc", "transform_text", 400),
     "over the limit": ([], b"x" * 1000, "read", 413),
     "no JSON": ([], b"{", "json", 400),
@@ -178,6 +179,17 @@ FAULTS = {
     "a number without end": ([], b"9" * 800 + b".", "json", 400),
     "a number out of range": ([], b"1e400", "transform_json", 400),
 }
+
+
+def test_an_event_stream_that_names_a_second_type_does_not_pass_the_hooks_of_events(
+    rewriting, origin
+):
+    types = ("Content-Type: text/plain", "Content-Type: text/event-stream")
+    url = rewriting(on_event=lambda context, event: [])
+    for lines in (types, types[::-1], [types[0] + ", text/event-stream"]):
+        origin.answer(answered(b"data: secret\n\n", *lines))
+        answer = fetch(url)
+        assert (answer.status, b"secret" in answer.body) == (502, False)
 
 
 def doing(method):

@@ -12,7 +12,7 @@ from rolo.errors import BodyFault
 from rolo.proxy.hooks.documents import load_json
 from rolo.proxy.hooks.sse import blocks
 from rolo.proxy.hooks.transform import event_stage
-from rolo.wire.charsets import Lines, charset_parameter, codec_of
+from rolo.wire.charsets import Lines, charset_parameter, codec_of, one_type
 from rolo.wire.content_codings import decode, encode
 from rolo.wire.fields import HeaderFields
 
@@ -101,6 +101,8 @@ CASES = [
         decoded("gzip", "gzip"),
     ),
     ("parameters", lambda n: "a/b" + ";a=b" * 20 * n, charset_parameter),
+    ("media types", lambda n: ["a/b," * 50 * n], one_type),
+    ("quotes of a media type", lambda n: ['a/b;"' + '\\"' * 50 * n + ","], one_type),
     ("parameters without names", lambda n: "a/b" + "; " * 20 * n, charset_parameter),
     ("spaces in front of no parameter", lambda n: "a/b;" + " " * 50 * n, charset_parameter),
     ("quotes without an end", lambda n: "a/b" + ';a="\\"' * 20 * n, charset_parameter),

@@ -4,11 +4,11 @@ import codecs
 
 import pytest
 
-from rolo.errors import NotJson, UndecodableBody, UnknownCharset
+from rolo.errors import AmbiguousType, NotJson, UndecodableBody, UnknownCharset
 from rolo.proxy.hooks.documents import dump_json, load_json
 from rolo.proxy.hooks.transform import line_stage
 from rolo.wire import charsets
-from rolo.wire.charsets import Lines, charset_parameter, codec_of, marked
+from rolo.wire.charsets import Lines, charset_parameter, codec_of, marked, one_type
 
 
 @pytest.mark.parametrize("codec", sorted(set(charsets._CODECS.values())), ids=lambda c: c.name)
@@ -106,3 +106,27 @@ def test_what_would_not_stay_json_is_none(data):
 def test_numbers_that_json_has_not_are_not_written():
     with pytest.raises(ValueError, match="JSON"):
         dump_json(float("nan"), "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([], ""),
+        ([""], ""),
+        (["text/html; a=b"], "text/html; a=b"),
+        (["text/html", "text/html"], "text/html"),
+        (["text/html, text/html,"], "text/html"),
+        (['a/b; c="d, e/f"'], 'a/b; c="d, e/f"'),
+        (['a/b; c="\\", e/f'], 'a/b; c="\\", e/f'),
+        (["text/plain", "text/event-stream"], None),
+        (["text/plain, text/event-stream"], None),
+        (["text/html", "text/html; charset=utf-16le"], None),
+        (['a/b; c="d", e/f'], None),
+    ],
+)
+def test_one_media_type_or_none_is_believed(values, said):
+    if said is None:
+        with pytest.raises(AmbiguousType, match="media types"):
+            one_type(values)
+    else:
+        assert one_type(values) == said

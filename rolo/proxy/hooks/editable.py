@@ -7,7 +7,7 @@ import itertools
 import typing as t
 
 from rolo.bridge.lazy_response import UpstreamAnswer
-from rolo.errors import BodyFault, NoBodyInHandshake, PartOfBody, UnknownCharset
+from rolo.errors import AmbiguousType, BodyFault, NoBodyInHandshake, PartOfBody, UnknownCharset
 from rolo.net.body import Body, Upload, body_of
 from rolo.portal.portal import Portal
 from rolo.proxy.hooks.bodies import (
@@ -39,7 +39,14 @@ from rolo.proxy.hooks.transform import (
     wants_parts,
 )
 from rolo.upstream.request import UpstreamRequest
-from rolo.wire.charsets import UTF_8, charset_parameter, codec_of, decode_text, marked
+from rolo.wire.charsets import (
+    UTF_8,
+    charset_parameter,
+    codec_of,
+    decode_text,
+    marked,
+    one_type,
+)
 from rolo.wire.content_codings import decode, encode, known_codings, parse_codings
 from rolo.wire.fields import HeaderFields
 
@@ -70,15 +77,26 @@ class _Body:
 
     @property
     def media_type(self) -> str:
-        """``Content-Type`` without its parameters, in lower case; empty if there is none."""
-        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        """``Content-Type`` without its parameters, in lower case; empty if there is none.
+
+        :raises AmbiguousType: there are several
+        """
+        return self._content_type.partition(";")[0].strip().lower()
+
+    @property
+    def _content_type(self) -> str:
+        with self._blaming():
+            return one_type(self.headers.getlist("Content-Type"))
 
     @property
     def charset(self) -> str:
         """The charset that ``Content-Type`` names, in lower case; ``utf-8`` if it names none.
         The labels of the web are understood as browsers do; text with another is not
-        rewritten (:class:`UnknownCharset`)."""
-        return charset_parameter(self.headers.get("Content-Type", "")) or "utf-8"
+        rewritten (:class:`UnknownCharset`).
+
+        :raises AmbiguousType: as :attr:`media_type`
+        """
+        return charset_parameter(self._content_type) or "utf-8"
 
     @property
     def codings(self) -> list[str]:
@@ -173,6 +191,9 @@ class _Body:
         except UnknownCharset:
             codec = UTF_8
             self.headers["Content-Type"] = self.media_type
+        except AmbiguousType:
+            codec = UTF_8
+            self.headers["Content-Type"] = "application/json"
         self.plain = dump_json(document, codec.name)
         if "json" not in self.media_type:
             self.headers["Content-Type"] = "application/json"
