@@ -9,6 +9,7 @@ import typing as t
 
 from rolo.errors import SendError
 from rolo.net.unacknowledged import unacknowledged
+from rolo.net.unread import has_unread
 from rolo.upstream.tls import rest_of
 
 READ_SIZE = 112 * 1024
@@ -54,6 +55,7 @@ class Connection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_drain_waiter",
+        "_fd",
         "_loop",
         "_now",
         "_patrol",
@@ -84,6 +86,7 @@ class Connection(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._drain_waiter: asyncio.Future[None] | None = None
+        self._fd = -1
         self._unacknowledged = 0
         self._reading_paused = False
         self.owner: Owner | None = None
@@ -114,6 +117,12 @@ class Connection(asyncio.BufferedProtocol):
             self._arm(self.moved + self._patrol)
         if end is not None and end < self._timer_at:
             self._arm(end)
+
+    def quiet(self) -> bool:
+        """Whether another exchange may begin: the connection is open, and nothing has come
+        since the last answer. What has, nobody asked for: it would be taken for the next
+        answer, and that for the one after it. The loop may not have seen it yet."""
+        return not self.closing and not has_unread(self._fd)
 
     def write(self, data: bytes) -> None:
         """Send ``data``, or what the origin's slowness permits; the rest follows."""
@@ -188,6 +197,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = t.cast(asyncio.Transport, transport)
+        sock = transport.get_extra_info("socket")
+        self._fd = -1 if sock is None else sock.fileno()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._view

@@ -125,8 +125,9 @@ class OriginPool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if not connection.closing:
+            if connection.quiet():
                 return connection
+            connection.abort()
         return None
 
     async def acquire(self, fresh: bool) -> Connection:
@@ -138,8 +139,9 @@ class OriginPool:
             connection = await self._wait(fresh)
             if connection is None:
                 return await self._dial()
-            if not connection.closing:
+            if connection.quiet():
                 return connection
+            connection.abort()
         self._dialling += 1
         return await self._dial()
 

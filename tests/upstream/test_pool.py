@@ -19,6 +19,9 @@ class FakeTransport:
     def __init__(self, connection):
         self.connection = connection
 
+    def get_extra_info(self, name):
+        return None
+
     def abort(self):
         asyncio.get_running_loop().call_soon(self.connection.connection_lost, None)
 

@@ -1,15 +1,18 @@
 """Which connections carry a second exchange, and which requests are sent a second time."""
 
 import asyncio
+import contextlib
+import threading
 
 import pytest
+from raw_origin import RawOrigin
 
 from rolo.errors import ConnectTimeout, UpstreamClosed
 from rolo.net.body import Upload
 from rolo.upstream.request import UpstreamRequest
 from rolo.upstream.settings import PoolLimits, Timeouts
 from rolo.upstream.transport import LoopTransport
-from rolo.wire.target import Origin
+from rolo.wire.target import Origin, parse_upstream
 from tests.origins import OK, answering, eventually, run, scripted_origin
 
 
@@ -50,6 +53,36 @@ def test_one_connection_serves_many_requests():
         assert repr(transport) == "<LoopTransport origins=1 open=1 idle=1 waiting=0>"
 
     converse(answering(OK), test)
+
+
+def test_a_connection_on_which_something_came_that_the_loop_has_not_seen_is_not_reused():
+    """Else each answer would be taken for that of the next request."""
+    asked, came = threading.Event(), threading.Event()
+
+    def play(origin, connection, number):
+        while origin.head(connection):
+            connection.sendall(OK)
+            if number == 1:
+                asked.wait(5)
+                connection.sendall(OK.replace(b"\r\n\r\nok", b"\r\n\r\nno"))
+                came.set()
+
+    async def test():
+        async with contextlib.AsyncExitStack() as running:
+            origin = running.enter_context(RawOrigin(play))
+            transport = LoopTransport()
+            running.push_async_callback(transport.close)
+            target = parse_upstream(origin.url).origin
+            for reused, then in ((False, asked.set), (False, bool), (True, bool)):
+                outgoing = UpstreamRequest(target, "GET", b"/", [(b"Host", b"origin")])
+                answer = await transport.send(outgoing)
+                assert [piece async for piece in answer.body] == [b"ok"]
+                assert answer.reused == reused
+                answer.body.close()
+                then()
+                assert came.wait(5)  # on the loop's thread: it sees nothing meanwhile
+
+    run(test)
 
 
 def test_idle_connections_end_in_time():
