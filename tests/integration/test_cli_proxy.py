@@ -149,6 +149,18 @@ def test_dead_upstream_is_502_and_one_log_line(rolo):
     command.expect(r'"GET / HTTP/1\.1" 502 \d+\.\d{3} - 4 ConnectError$')
 
 
+def test_insecure_is_warned_of_and_dot_segments_never_reach_the_upstream(rolo):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"https://127.0.0.1:{closed.getsockname()[1]}"
+    options = ("--insecure", "--refuse-dot-segments")
+    command = rolo("proxy", url, *options, "--listen", "127.0.0.1:0")
+    command.expect(f"--insecure: anybody may pass for {url}")
+    port = command.port()
+    for path in ("/public/../admin", "/public/%2e%2E/admin", "/public/./x"):
+        assert get(port, path)[0] == 400
+    assert get(port, "/public/..admin")[0] == 502
+
+
 def test_running_exchange_is_finished_at_the_signal(rolo, origin):
     command = rolo("proxy", origin.url, "--listen", "127.0.0.1:0")
     connection = http.client.HTTPConnection("127.0.0.1", command.port(), timeout=DEADLINE)
