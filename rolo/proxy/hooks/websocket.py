@@ -116,6 +116,7 @@ class HookedWebSocket(AnsweredRun[HandshakeForwarder]):
         answer.body.close()
         self._finish("complete", None)
         if answer.body is not whole:
+            response.headers.remove("Content-Length")
             response.set_length(len(body))
         return LazyResponse(
             UpstreamAnswer(answer.status, answer.reason, response.headers.pairs, [body])
