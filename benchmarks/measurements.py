@@ -50,6 +50,8 @@ class Figure:
     label: str
     digits: int = 0
     higher_is_better: bool = False
+    ratio_digits: int = 2
+    """As many as the clock that it is measured with can tell."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,7 +216,7 @@ _REQUEST_FIGURES = (
 )
 _TRANSFER_FIGURES = (
     Figure("rate", "MB/s", higher_is_better=True),
-    Figure("cpu", "CPU s/100 MB", 3),
+    Figure("cpu", "CPU s/100 MB", 2, ratio_digits=1),
     Figure("memory", "peak RSS growth MiB", 1),
 )
 _STREAM_FIGURES = (

@@ -33,6 +33,7 @@ def _table(results: Results, measurement: Measurement) -> str:
         for baseline in baselines
         for key in measurement.compared
     ]
+    figures = {figure.key: figure for figure in measurement.figures}
     rows = [header, ["---"] + ["---:"] * (len(header) - 1)]
     for subject in subjects:
         cells = [
@@ -40,7 +41,9 @@ def _table(results: Results, measurement: Measurement) -> str:
             for figure in measurement.figures
         ]
         cells += [
-            _ratio(results.ratio(measurement.name, subject, baseline, key))
+            _ratio(
+                results.ratio(measurement.name, subject, baseline, key), figures[key].ratio_digits
+            )
             for baseline in baselines
             for key in measurement.compared
         ]
@@ -57,8 +60,10 @@ def _short(measurement: Measurement, key: str) -> str:
     return label.removesuffix(" ms").partition(" us/")[0].partition(" s/")[0]
 
 
-def _ratio(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}" if value >= 0.095 else f"{value:.2g}"
+def _ratio(value: float | None, digits: int) -> str:
+    if value is None:
+        return ""
+    return f"{value:.{digits}f}" if value >= 0.095 else f"{value:.2g}"
 
 
 def _number(value: float | None, digits: int) -> str:

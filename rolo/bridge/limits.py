@@ -37,7 +37,8 @@ class Limits:
 
     buffer: int = 64 * 1024
     """Bytes of a request body that wait for whoever reads it, before the client is made to
-    wait. One read of 112 KiB may come on top, and what the server itself holds."""
+    wait. One read may come on top (64 KiB on the native server, 112 KiB while a body is
+    piped), and what the server itself holds."""
     max_message: int | None = 16 * 1024 * 1024
     """Bytes of one websocket message, inflated; a larger one closes with 1009. Not on granian,
     whose bound is its own."""
