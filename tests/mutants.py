@@ -30,6 +30,19 @@ ROOT = pathlib.Path(__file__).parents[1]
 EQUIVALENT = ROOT / "tests" / "equivalent_mutants.toml"
 SAID = ".said-by-the-tests"  # a file in the copy
 
+#: Tests that are nearest to a module and named after something else.
+NEAREST = {
+    "rolo/proxy/forwarded_fields.py": ["tests/wire/test_hop_by_hop.py"],
+    "rolo/proxy/outgoing.py": ["tests/proxy/test_outgoing.py", "tests/wire/test_hop_by_hop.py"],
+    "rolo/net/websocket.py": ["tests/net/test_websocket_peer.py"],
+    "rolo/net/read_buffer.py": ["tests/native/test_native_http.py"],
+    "rolo/wire/permessage_deflate.py": ["tests/wire/test_websocket_frames.py"],
+    "rolo/wire/masking.py": ["tests/wire/test_websocket_frames.py"],
+    "rolo/wire/close_codes.py": ["tests/wire/test_websocket_frames.py"],
+    "rolo/native/connection.py": ["tests/native/test_native_http.py"],
+    "rolo/cli/bounds.py": ["tests/test_cli_bounds.py"],
+}
+
 #: What else tests a module, by the longest prefix of its path that is here.
 WIDER = {
     "rolo/wire/": ["tests/wire/test_http1_heads.py", "tests/wire/test_http1_bodies.py"],
@@ -223,7 +236,10 @@ def mutants_of(module: str, source: str) -> list[Mutant]:
 
 
 def nearest(module: str) -> tuple[str, ...]:
-    """Return the tests that are named after ``module``; without any, those of its folder."""
+    """Return the tests that are named after ``module``, or stand for it in :data:`NEAREST`;
+    without any, those of its folder."""
+    if module in NEAREST:
+        return tuple(NEAREST[module])
     folder = module.removeprefix("rolo/").rpartition("/")[0]
     for place in (f"tests/{folder}", "tests"):
         name = pathlib.Path(module).stem

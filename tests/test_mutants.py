@@ -49,5 +49,13 @@ def test_what_is_named_as_equivalent_or_as_a_test_exists():
     modules = {key[0] for key in mutants.known()}
     possible = {mutant.key for mutant in mutants.wanted(sorted(modules))}
     assert mutants.known().keys() - possible == set()
-    tests = {test for tests in mutants.WIDER.values() for test in tests}
+    tests = {
+        test
+        for table in (mutants.WIDER, mutants.NEAREST)
+        for tests in table.values()
+        for test in tests
+    }
+    assert {
+        module for module in mutants.NEAREST if not pathlib.Path(mutants.ROOT, module).exists()
+    } == set()
     assert {test for test in tests if not pathlib.Path(mutants.ROOT, test).exists()} == set()

@@ -13,7 +13,7 @@ from rolo.gateway import (
     HandlerChain,
     RequestContext,
 )
-from rolo.gateway.chain import call_safe
+from rolo.gateway.chain import call_safe, context_of, forget_context, remember_context
 
 
 class Run:
@@ -171,6 +171,37 @@ def test_errors_of_later_handlers_are_logged_and_change_nothing(caplog):
     with caplog.at_level(logging.DEBUG, "rolo"):
         run.handle()
     assert caplog.records[-1].exc_info
+
+
+@pytest.mark.parametrize("switches", [{}, {"stop_on_error": False}, {"raise_on_error": True}])
+@pytest.mark.parametrize("place", ["request", "exception", "response", "thrown", "no error"])
+def test_finalizers_run_in_order_once_and_last_whatever_fails(place, switches):
+    def throw(chain):
+        chain.throw(KeyError("thrown"))
+
+    run = Run(**switches)
+    request = {"thrown": throw, "no error": None, "response": None}.get(place, fail)
+    run.chain.request_handlers.append(run.note("request", request))
+    broken = (lambda chain, exc, response: 1 / 0) if place == "exception" else None
+    run.chain.exception_handlers.append(run.note_error("exception", broken))
+    run.chain.response_handlers.append(run.note("response", fail if place == "response" else None))
+    run.chain.finalizers.extend([run.note("f1", fail), run.note("f2", fail), run.note("f3")])
+    try:
+        run.handle()
+    except (KeyError, ValueError):
+        assert place == "thrown" or "raise_on_error" in switches
+    assert run.calls[-3:] == ["f1", "f2", "f3"]
+    assert [call for call in run.calls if call.startswith("f")] == ["f1", "f2", "f3"]
+    assert run.chain.finalized
+
+
+def test_the_context_is_found_by_its_request_until_it_is_forgotten():
+    context = RequestContext(Request())
+    assert context_of(context.request) is None
+    remember_context(context)
+    assert context_of(context.request) is context
+    forget_context(context)
+    assert context_of(context.request) is None
 
 
 @pytest.mark.parametrize(

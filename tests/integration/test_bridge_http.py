@@ -381,8 +381,10 @@ def test_the_raw_target_is_seen_by_the_handler(start):
     assert fetch(start(handler).url, "/a%2Fb//c/?x=%20y").body == b"/a%2Fb//c/?x=%20y"
 
 
-def test_the_method_name_of_websockets_is_refused(start):
-    assert fetch(start(echo).url, method="WEBSOCKET").status in (400, 501)
+def test_the_method_name_of_websockets_is_refused(start, served_on):
+    # uvicorn's parser knows the methods that there are.
+    expected = 400 if served_on[0] == "uvicorn" else 501
+    assert fetch(start(echo).url, method="WEBSOCKET").status == expected
 
 
 def test_an_answer_that_no_head_can_hold_is_a_500(start, caplog):

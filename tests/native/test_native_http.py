@@ -347,17 +347,22 @@ def test_broken_chunks_are_an_error_to_the_reader_and_end_the_connection():
 def test_a_body_over_the_limit():
     async def handler(server, d):
         try:
-            await read_all(d)
+            await answer(d, await read_all(d))
         except ContentTooLarge as e:
             await answer(d, b"", e.status)
 
     with running(handler, max_body=10) as server:
         with server.wire() as wire:
+            wire.request("POST", "/", body=b"x" * 10)
+            assert wire.answer().status == 200
+            wire.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+            wire.send(chunked(b"x" * 5, b"x" * 5))
+            assert wire.answer().status == 200
             wire.request("POST", "/", body=b"x" * 11)
             assert wire.head().status == 413
         with server.wire() as wire:
             wire.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
-            wire.send(chunked(b"x" * 6, b"x" * 6))
+            wire.send(chunked(b"x" * 5, b"x" * 6))
             got = wire.head()
             assert (got.status, got.get("connection")) == (413, "close")
 
@@ -478,6 +483,42 @@ def test_a_slow_head_is_answered_408():
     with running(head_timeout=0.1) as server, server.wire() as wire:
         wire.send(b"GET / HTTP/1.1\r\nHo")
         assert wire.head().status == 408
+
+
+def test_bytes_that_trickle_in_give_a_head_no_more_time():
+    with running(head_timeout=0.2) as server, server.wire() as wire:
+        wire.socket.settimeout(0.02)
+        for byte in b"GET / HTTP/1.1\r\nX: " + b"a" * 200:
+            wire.send(bytes([byte]))
+            with contextlib.suppress(TimeoutError):
+                wire.read_more()
+                break
+        else:
+            pytest.fail("a head took four seconds")
+        assert wire.head().status == 408
+
+
+@pytest.mark.parametrize("size", [1, 20_000], ids=["many", "with bodies"])
+def test_what_is_pipelined_behind_a_request_waits_in_the_socket(size):
+    async def handler(server, d):
+        server.seen.put("started")
+        await server.go.wait()
+        await answer(d, b"%d" % len(await read_all(d)))
+
+    with running(handler) as server, server.wire() as wire:
+        server.go = asyncio.Event()
+        wire.request("GET", "/")
+        assert server.next() == "started"
+        one = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
+        sent, wired = 0, one * (16_000_000 // len(one))
+        wire.socket.settimeout(0.3)
+        with contextlib.suppress(TimeoutError):
+            while sent < len(wired):
+                sent += wire.socket.send(wired[sent : sent + 65536])
+        assert sent < len(wired)
+        (connection,) = server.server_state.connections
+        # Some reads may come before the client is made to wait.
+        assert len(connection._buffer) <= 2 * 64 * 1024
 
 
 def test_idle_connections_are_closed_without_a_word():

@@ -2,6 +2,7 @@
 
 import pytest
 
+from rolo.proxy.forwarded_fields import ForwardedPolicy
 from rolo.proxy.outgoing import outgoing_request, raw_tail
 from rolo.request import Request
 from rolo.response import Response
@@ -42,6 +43,21 @@ def test_bytes_beyond_ascii_that_a_route_captured_are_encoded_once():
     path = raw_tail(request, captured[0]["path"])
     outgoing = outgoing_request(request, UPSTREAM, path=path)
     assert outgoing.target == b"/base/caf%C3%A9/%C3%A9"
+
+
+def test_edits_replace_all_fields_of_their_name_and_host_only_if_it_is_not_preserved():
+    request = Request(headers=[("X-A", "1"), ("B", "2"), ("x-a", "3"), ("Host", "client")])
+    edits = {"X-a": "new", "HOST": "edited", "C": "4"}
+    for preserve, host in ((True, b"client"), (False, b"edited")):
+        outgoing = outgoing_request(
+            request,
+            UPSTREAM,
+            edits=edits,
+            preserve_host=preserve,
+            policy=ForwardedPolicy(mode="off"),
+        )
+        fields = sorted((name.lower(), value) for name, value in outgoing.headers)
+        assert fields == [(b"b", b"2"), (b"c", b"4"), (b"host", host), (b"x-a", b"new")]
 
 
 def test_a_path_that_is_only_known_decoded_is_encoded():

@@ -160,6 +160,35 @@ def test_hosts(host, path, answer):
     assert ask(router, path, host=host) == answer
 
 
+@pytest.mark.parametrize(
+    ("host", "found"),
+    [("loc:1", 1), ("loc:65535", 65535), ("loc:", None), ("loc:123456", None), ("loc:a", None)],
+)
+def test_a_port_has_one_to_five_digits(host, found):
+    router = Router()
+    router.add("/", named("any"))
+    router.add("/", named("port"), host="loc<port:p>")
+    # What is no port is no such host, not one without a port.
+    expected = f"port {{'p': {found}}}" if found is not None else "any {}"
+    assert ask(router, host=host) == expected
+
+
+def test_urls_are_built_with_the_port_that_was_matched():
+    converter = PortConverter(Map())
+    for text, value in ((":80", 80), ("", None)):
+        assert converter.to_python(text) == value
+        assert converter.to_url(value) == text
+
+
+def test_an_expression_stays_within_its_segment_and_matches_it_whole():
+    router = Router()
+    router.add('/<regex("[a-z]+"):name>/x', named("one"))
+    assert ask(router, "/ab/x") == "one {'name': 'ab'}"
+    for path in ("/ab1/x", "/a/b/x", "/A/x", "//x"):
+        with pytest.raises(NotFound):
+            ask(router, path)
+
+
 def test_rule_for_a_host_matches_no_other():
     router = Router()
     router.add("/b", named("b"), host="foo.com")

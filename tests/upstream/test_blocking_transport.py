@@ -673,10 +673,14 @@ def test_no_idle_connection_is_kept_if_none_may_be(origin, transport):
 
 
 def dies_on_second_request(peer, number):
-    """Serve once, then take another request and close without a word."""
+    """Serve once, then take another request and close without a word.
+
+    Its body of one byte, too: to close on unread bytes would reset the connection, and it is
+    chance whether the client then fails while it sends or while it waits."""
     if number == 1:
         peer.answer()
         peer.read_head()
+        peer.read_exactly(1)
         return "died"
     return peer.answer()
 
@@ -703,7 +707,7 @@ def test_request_that_may_have_been_heard_is_never_sent_twice(origin, transport,
     server = origin(dies_on_second_request)
     client = transport()
     client.send(outgoing(server.url)).body.read()
-    with pytest.raises((errors.UpstreamClosed, errors.SendError)):
+    with pytest.raises(errors.UpstreamClosed):
         client.send(outgoing(server.url, method, body=body, length=1))
     assert server.connections == 1
 

@@ -243,6 +243,34 @@ def test_one_timer_ends_what_is_idle_for_too_long():
     run(test)
 
 
+def test_the_timer_ends_what_has_been_idle_so_long_and_comes_again_for_the_rest():
+    async def test():
+        pool = pool_of(Dials(), idle_timeout=5)
+        old, due, young = [await pool.acquire(ORIGIN) for _ in range(3)]
+        other = await pool.acquire(OTHER)
+        now = asyncio.get_running_loop().time()
+        for connection, age in ((old, 9), (due, 5), (young, 2), (other, 3)):
+            connection.release()
+            connection.idle_since = now - age
+        pool.sweeper.cancel()
+        pool._sweep()
+        assert [c.closing for c in (old, due, young, other)] == [True, True, False, False]
+        assert pool.sweeper.when() == pytest.approx(now - 3 + 5)  # for the oldest that is left
+        await pool.close()
+
+    run(test)
+
+
+def test_a_pool_that_bounds_no_time_has_no_timer():
+    async def test():
+        pool = pool_of(Dials(), idle_timeout=None)
+        (await pool.acquire(ORIGIN)).release()
+        assert pool.sweeper is None
+        await pool.close()
+
+    run(test)
+
+
 def test_closing_fails_those_who_wait_and_those_who_dial():
     async def test():
         dials = Dials(at_once=False)

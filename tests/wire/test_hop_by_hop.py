@@ -34,6 +34,10 @@ def text(headers):
         ("Upgrade: h2c | Connection: Upgrade, HTTP2-Settings | HTTP2-Settings: x", ""),
         ("Transfer-Encoding: chunked | A: 1", "A: 1"),
         ("Proxy-Authorization: x | Proxy-Authenticate: y | Authorization: z", "Authorization: z"),
+        ("Proxy-Authentication-Info: x | Authentication-Info: y", "Authentication-Info: y"),
+        ("Connection: content-encoding, content-range | Content-Encoding: gzip | Content-Range: x",
+         "Content-Encoding: gzip | Content-Range: x"),
+        ("Connection: " + "a" * 80 + ",b | " + "A" * 80 + ": 1 | b: 2 | c: 3", "c: 3"),
         ("Trailer: X-Sum", "Trailer: X-Sum"),
         ("Connection: host, content-length, content-type | Host: a | Content-Length: 1",
          "Host: a | Content-Length: 1"),
@@ -100,7 +104,7 @@ def test_off_adds_nothing_and_removes_nothing():
 
 HEARSAY = (
     "X-Forwarded-For: 1.1.1.1 | A: 1 | X-Forwarded-Proto: https | X-FORWARDED-HOST: x | "
-    "Forwarded: for=x | X-Forwarded-Port: 1"
+    "Forwarded: for=x | X-Forwarded-Port: 1 | X-Forwarded-Prefix: /p | X-Forwarded-Server: s"
 )
 
 
@@ -123,7 +127,8 @@ def test_only_trusted_clients_are_believed(policy, client, believed):
         assert ("1.1.1.1" in after) is believed
         assert ("https" in after) is believed
         assert ("Forwarded: for=x" in after) is believed
-        assert ("X-Forwarded-Port" in after) is believed
+        for name in ("Port", "Prefix", "Server"):
+            assert (f"X-Forwarded-{name}" in after) is believed
         assert after.lower().count("x-forwarded-host") == 1
         assert ("X-Forwarded-For" in after) is (client is not None)
         if client:
@@ -187,3 +192,20 @@ def test_a_nominated_field_that_we_add_is_added_after_all():
     assert text(sent) == (
         "Host: a | X-Forwarded-For: 10.0.0.1 | X-Forwarded-Proto: http | X-Forwarded-Host: a"
     )
+
+
+@pytest.mark.parametrize("name", ["For", "Proto", "Host", "Port", "Prefix", "Server"])
+def test_one_claim_alone_is_removed_too(name):
+    after = apply(f"X-Forwarded-{name}: claimed", ForwardedPolicy(mode="replace"))
+    assert sorted(after.split(" | ")) == sorted(NEW.split(" | "))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("Host: a | TE: gzip | A: 1", "Host: a | A: 1"),
+        ("Host: a | te: trailers", "Host: a | te: trailers"),
+    ],
+)
+def test_te_goes_on_for_trailers_only(before, after):
+    assert text(outgoing_headers(pairs(before), ORIGIN)) == after

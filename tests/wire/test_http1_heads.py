@@ -229,15 +229,51 @@ def test_expectation_of_100_continue():
     assert not parse_request_head(request_block(*fields, line=b"PUT / HTTP/1.0")).expect_continue
 
 
-def test_limits_of_a_request_head():
-    limits = HeadLimits(max_head=200, max_fields=3, max_target=20)
-    with pytest.raises(errors.HeadTooLarge):
-        parse_request_head(request_block(b"X: " + b"a" * 200), limits)
-    with pytest.raises(errors.HeadTooLarge):
-        parse_request_head(request_block(b"A:", b"B:", b"C:"), limits)
-    with pytest.raises(errors.TargetTooLong):
-        parse_request_head(request_block(line=b"GET /" + b"a" * 20 + b" HTTP/1.1"), limits)
-    assert len(parse_request_head(request_block(b"A:", b"B:"), limits).headers) == 3
+def filled(block, size):
+    """``block`` with one more field, so long that the whole has ``size`` bytes."""
+    field = b"X: " + b"a" * (size - len(block) - 5) + b"\r\n"
+    return block[:-2] + field + block[-2:]
+
+
+@pytest.mark.parametrize(
+    ("limit", "block", "error"),
+    [
+        ("max_head", lambda n: filled(request_block(), 200 + n), errors.HeadTooLarge),
+        ("max_fields", lambda n: request_block(*[b"A:"] * (2 + n)), errors.HeadTooLarge),
+        (
+            "max_target",
+            lambda n: request_block(line=b"GET /" + b"a" * (19 + n) + b" HTTP/1.1"),
+            errors.TargetTooLong,
+        ),
+    ],
+)
+def test_a_request_head_may_be_as_large_as_the_limit_and_no_larger(limit, block, error):
+    limits = HeadLimits(**{limit: {"max_head": 200, "max_fields": 3, "max_target": 20}[limit]})
+    parse_request_head(block(0), limits)
+    with pytest.raises(error):
+        parse_request_head(block(1), limits)
+
+
+@pytest.mark.parametrize(
+    ("limit", "block"),
+    [
+        ("max_head", lambda n: filled(response_block(), 200 + n)),
+        ("max_fields", lambda n: response_block(*[b"A:"] * (3 + n))),
+    ],
+)
+def test_an_answer_may_be_as_large_as_the_limit_and_no_larger(limit, block):
+    limits = HeadLimits(**{limit: {"max_head": 200, "max_fields": 3}[limit]})
+    parse_response_head(block(0), "GET", limits)
+    with pytest.raises(errors.BadResponse):
+        parse_response_head(block(1), "GET", limits)
+
+
+def test_a_length_may_have_63_bits():
+    framed = parse_request_head(request_block(b"Content-Length: %d" % (2**63 - 1)))
+    assert framed.length == 2**63 - 1
+    for length in (b"%d" % 2**63, b"0" * 20):
+        with pytest.raises(errors.BadRequest):
+            parse_request_head(request_block(b"Content-Length: " + length))
 
 
 @pytest.mark.parametrize(

@@ -223,6 +223,32 @@ def test_too_big_is_known_by_the_header_alone():
     assert reader.failure.code == 1009
 
 
+@pytest.mark.parametrize("cuts", [[], [10], [3, 10, 11]], ids=["whole", "two", "four"])
+@pytest.mark.parametrize("deflate", [False, True], ids=["plain", "deflated"])
+def test_a_message_may_be_as_large_as_the_limit_and_no_larger(deflate, cuts):
+    """However it is cut, and measured when it is inflated."""
+    for size in (1000, 1001):
+        message = (bytes(range(256)) * 4)[:size]
+        data = deflated(message) if deflate else message
+        reader = FrameReader(
+            client=True,
+            max_message=1000,
+            deflate=Deflate(Parameters(), client=True) if deflate else None,
+        )
+        edges = [0, *cuts, len(data)]
+        parts = [data[a:b] for a, b in itertools.pairwise(edges)]
+        events = []
+        for number, part in enumerate(parts):
+            opcode, reserved = (0, 0) if number else (BINARY, 4 * deflate)
+            events += fed(
+                reader, frame(opcode, part, reserved=reserved, final=number == len(parts) - 1)
+            )
+        if size == 1000:
+            assert (events, reader.failure) == ([message], None)
+        else:
+            assert (events, reader.failure.code) == ([], 1009)
+
+
 def test_what_follows_a_close_is_not_read():
     reader = FrameReader(client=True)
     wired = frame(CLOSE, close_payload(1000)) + frame(TEXT, "x") + b"\xff\xff"
