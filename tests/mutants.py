@@ -39,6 +39,12 @@ NEAREST = {
     "rolo/wire/permessage_deflate.py": ["tests/wire/test_websocket_frames.py"],
     "rolo/wire/masking.py": ["tests/wire/test_websocket_frames.py"],
     "rolo/wire/close_codes.py": ["tests/wire/test_websocket_frames.py"],
+    "rolo/upstream/exchange.py": [
+        "tests/upstream/test_transport_sending.py",
+        "tests/upstream/test_transport_reuse.py",
+        "tests/upstream/test_transport_answers.py",
+    ],
+    "rolo/upstream/relay.py": ["tests/upstream/test_watch.py"],
     "rolo/native/connection.py": ["tests/native/test_native_http.py"],
     "rolo/cli/bounds.py": ["tests/test_cli_bounds.py"],
 }
@@ -60,6 +66,7 @@ WIDER = {
     "rolo/wire/websocket_frames": ["tests/net", "tests/native/test_native_websocket.py"],
     "rolo/net/": ["tests/net", "tests/native", "tests/upstream"],
     "rolo/upstream/": ["tests/upstream"],
+    "rolo/bridge/": ["tests/bridge", "tests/test_docs.py"],
     "rolo/routing/": ["tests/routing", "tests/gateway"],
     "rolo/gateway/": ["tests/gateway", "tests/integration/test_bridge_http.py"],
     "rolo/proxy/": ["tests/proxy", "tests/integration/test_forwarding.py"],
@@ -205,7 +212,7 @@ def says(node: ast.AST) -> bool:
     name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
     if isinstance(node.func, ast.Name):
         name = node.func.id
-    return name.endswith(("Error", "Exception", "Warning")) or name in (
+    return name.endswith(("Error", "Exception", "Warning", "Failure")) or name in (
         *("debug", "info", "warning", "error", "exception"),
     )
 

@@ -608,8 +608,6 @@ class _ChunkedDecoder:
         if end > self._limits.max_head:
             raise _malformed(self._side, "trailers too large")
         if end == 4:
-            if section[:4] != b"\r\n\r\n":
-                raise _malformed(self._side, "malformed trailers")
             return
         error = BadRequest if self._side == "request" else BadResponse
         fields = _fields(bytes(section[:end]), 2, self._limits.max_fields, error)

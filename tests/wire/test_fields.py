@@ -52,3 +52,10 @@ def test_adding_removing_and_replacing(fields):
 def test_what_would_be_another_field_is_refused(fields, method, name, value):
     with pytest.raises(ValueError, match=r"header field|value of"):
         getattr(fields, method)(name, value)
+
+
+def test_a_carriage_return_alone_is_refused_and_a_tab_is_part_of_the_value(fields):
+    with pytest.raises(ValueError, match="value of"):
+        fields["A"] = "1\r2"
+    fields["A"] = "1\t\xe9"
+    assert fields["a"] == "1\t\xe9"

@@ -217,6 +217,25 @@ def test_violations_end_the_reading_after_what_came_before(name, bytewise):
     assert reader.feed(frame(TEXT, "more", key=KEY)) == []
 
 
+@pytest.mark.parametrize(
+    ("codes", "sendable"),
+    [
+        ((1000, 1003, 1007, 1014, 3000, 4999), True),
+        ((0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535), False),
+    ],
+)
+def test_which_codes_may_be_sent(codes, sendable):
+    assert {is_sendable(code) for code in codes} == {sendable}
+
+
+def test_a_reader_that_was_dropped_has_nothing_more():
+    reader = FrameReader(client=True, max_message=10**6)
+    reader.feed(frame(BINARY, b"x" * 100) * 4000)
+    assert reader.more
+    reader.drop()
+    assert not reader.more
+
+
 def test_too_big_is_known_by_the_header_alone():
     reader = FrameReader(client=True, max_message=1000)
     reader.feed(b"\x82\x7e\x03\xe9")
