@@ -6,6 +6,7 @@ import pytest
 
 from rolo.errors import BadRequest, ClientDisconnected, SendError
 from rolo.net.body import Upload
+from rolo.upstream.connection import Connection
 from rolo.upstream.request import UpstreamRequest
 from rolo.upstream.transport import LoopTransport
 from rolo.wire.target import Origin
@@ -238,6 +239,19 @@ def test_an_answer_that_ends_first_lets_the_request_be_sent_to_its_end():
         response.body.close()
 
     converse(script, test)
+
+
+@pytest.mark.parametrize(("unsent", "kept"), [(0, 1), (1, 0)])
+def test_a_connection_whose_request_was_not_sent_whole_is_not_used_again(monkeypatch, unsent, kept):
+    """The origin has answered without reading it: what follows would be read as its rest."""
+    monkeypatch.setattr(Connection, "unsent", property(lambda self: unsent))
+
+    async def test(transport, origin):
+        assert await read_all(await transport.send(post(origin, b"x"))) == b"ok"
+        await origin.until(lambda: origin.open == kept)
+        await eventually(lambda: len(transport.stats()) == kept)
+
+    converse(take_length, test)
 
 
 def test_an_origin_that_breaks_off_while_we_send():
