@@ -106,7 +106,7 @@ class ThreadBody(BodyStream, LoopBody):
             if self._running or self._stopped:
                 return
             self._running = True
-        self._workers.run(lambda: self._portal.run_in_context(self._pull))
+        self._workers.run(self._work)
 
     def _take_made(self) -> None:
         self._telling = False
@@ -132,15 +132,20 @@ class ThreadBody(BodyStream, LoopBody):
         """The client cannot keep up; of what this looks at, some is the loop's to write."""
         return self.full(_AHEAD - (self._made_size - self._put_size))
 
-    def _pull(self) -> None:
+    def _work(self) -> None:
+        error, ended = self._portal.run_in_context(self._pull)
+        # Told from outside of the context, which one thread at a time can be in: whoever hears
+        # of it may send the next thread there, to go on or to close the body.
+        self._tell(error, ended)
+
+    def _pull(self) -> tuple[Exception | None, bool]:
+        """Return what went wrong, and whether the body has ended."""
         try:
             if self._iterator is None:
                 self._iterator = iter(self._body)
-            ended = self._pull_stretch(self._iterator)
+            return None, self._pull_stretch(self._iterator)
         except BaseException as exc:  # noqa: BLE001 - raised again where the body is sent
-            self._tell(contained(exc, steered=False), True)
-        else:
-            self._tell(None, ended)
+            return contained(exc, steered=False), True
 
     def _pull_stretch(self, iterator: t.Iterator[bytes]) -> bool:
         for piece in iterator:
@@ -164,6 +169,6 @@ class ThreadBody(BodyStream, LoopBody):
             self._closed = self._closed or close_here
         if close_here:
             self._portal.settle()
-            self._close()
+            self._portal.run_in_context(self._close)
         else:
             self._portal.post(self._left, error, ended)
