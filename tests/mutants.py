@@ -46,7 +46,6 @@ NEAREST = {
     ],
     "rolo/upstream/relay.py": ["tests/upstream/test_watch.py"],
     "rolo/native/connection.py": ["tests/native/test_native_http.py"],
-    "rolo/cli/bounds.py": ["tests/test_cli_bounds.py"],
 }
 
 #: What else tests a module, by the longest prefix of its path that is here.
@@ -72,7 +71,8 @@ WIDER = {
     "rolo/proxy/": ["tests/proxy", "tests/integration/test_forwarding.py"],
     "rolo/native/": ["tests/native", "tests/integration/test_fidelity_limits.py"],
     "rolo/portal/": ["tests/portal", "tests/integration/test_containment.py"],
-    "rolo/cli/": ["tests/test_cli.py", "tests/test_cli_bounds.py"],
+    "rolo/config/": ["tests/config", "tests/test_cli.py"],
+    "rolo/cli/": ["tests/test_cli.py"],
 }
 
 COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
