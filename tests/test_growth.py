@@ -19,7 +19,7 @@ import rolo
 from rolo.asgi.environ import head_from_scope
 from rolo.bridge.downstream import RequestHead
 from rolo.bridge.environ import wsgi_environ
-from rolo.cli import arguments, bounds
+from rolo.config import values
 from rolo.errors import BadRequest, RoloError
 from rolo.proxy.forwarded_fields import ForwardedPolicy
 from rolo.proxy.helpers.auth import parse_basic_auth
@@ -66,7 +66,7 @@ def measured(run):
     started = time.thread_time()
     try:
         run()
-    except (RoloError, ValueError, HTTPException, arguments.argparse.ArgumentTypeError):
+    except (RoloError, ValueError, HTTPException):
         pass  # to refuse must not cost more either
     return time.thread_time() - started
 
@@ -330,12 +330,11 @@ READERS = {
     ),
     "client's address": ForwardedPolicy.trusting("10.0.0.0/8").believes,
     "Proxy-Status": lambda v: proxy_status(check_name(v), BadRequest("x")),
-    "networks": arguments.networks,
-    "address": arguments.address,
-    "seconds": arguments.seconds,
-    "count": arguments.count,
-    "name for Via": arguments.via_name,
-    "size": bounds.size,
+    "networks": values.read_networks,
+    "address": values.read_address,
+    "time": values.read_time,
+    "name for Via": values.read_via,
+    "size": values.read_size,
 }
 for what, read in READERS.items():
     for of, make in VALUES.items():

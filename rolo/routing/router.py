@@ -12,16 +12,13 @@ from urllib.parse import unquote
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import BaseConverter, Map, MapAdapter, Rule, RuleFactory
 
-from rolo.bridge.wsgi_answer import line_of, start_answer
-from rolo.portal.containment import ERRORS, contained
 from rolo.request import Request, get_raw_path
 from rolo.routing.converter import PortConverter, RegexConverter
 from rolo.routing.endpoints import RuleAttributes, attributes_of, mark
 from rolo.routing.rules import RuleAdapter
 
 if t.TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-    from werkzeug.wrappers import Response as WerkzeugResponse
+    from _typeshed.wsgi import WSGIApplication
 
     from rolo.response import Response
 
@@ -234,23 +231,10 @@ class Router(t.Generic[E]):
         """Return a WSGI application of this router. HTTP exceptions become responses, any
         other error is logged and becomes a 500 that says nothing about it."""
 
-        def app(environ: WSGIEnvironment, start_response: StartResponse) -> t.Iterable[bytes]:
-            request = Request.from_environ(environ)
-            response = t.cast("Response", self._respond(request, environ))
-            return start_answer(response, request, start_response)
+        # Only here: it loads what serves requests, which most routers are served without.
+        from rolo.routing.wsgi import application
 
-        return app
-
-    def _respond(self, request: Request, environ: WSGIEnvironment) -> WerkzeugResponse:
-        from werkzeug.exceptions import InternalServerError
-
-        try:
-            return self.dispatch(request)
-        except HTTPException as exc:
-            return exc.get_response(environ)
-        except ERRORS as exc:
-            LOG.error("error while handling %s", line_of(request), exc_info=contained(exc))
-            return InternalServerError().get_response(environ)
+        return application(self.dispatch)
 
     def _find(self, request: Request) -> tuple[Rule, Mapping[str, t.Any]]:
         """Match ``request`` without a lock; with it only if the map is being changed."""

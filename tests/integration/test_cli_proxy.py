@@ -146,7 +146,7 @@ def test_dead_upstream_is_502_and_one_log_line(rolo):
     command = rolo("proxy", url, "--listen", "127.0.0.1:0")
     assert get(command.port(), "/")[0] == 502
     command.expect(f"upstream error.*{url}")
-    command.expect(r'"GET / HTTP/1\.1" 502 \d+\.\d{3} - 4 ConnectError$')
+    command.expect(r'"GET / HTTP/1\.1" 502 \d+\.\d{3} - 16 ConnectError$')
 
 
 def test_insecure_is_warned_of_and_dot_segments_never_reach_the_upstream(rolo):

@@ -423,7 +423,7 @@ def test_the_access_log_has_a_line_for_everything_at_its_end(native, caplog):
     assert len(lines) == 3
     assert '"GET /\\x22\\x1b HTTP/1.1" 400 0.0' in lines[0]
     assert '"GET /\\x22\\xe9\\x1b HTTP/1.1" 400 0.0' in lines[1]
-    assert lines[1].endswith(" - 12 BadRequest")
+    assert lines[1].endswith(" - 16 BadRequest")
     assert lines[2].startswith("127.0.0.1 - - [")
     assert '"GET / HTTP/1.1" 101 0.' in lines[2]
     assert lines[2].endswith(" - 2 complete")
@@ -441,7 +441,7 @@ def test_the_example_of_the_docs(native):
         wire.head()
     server.shutdown()
     assert tally.outcomes == {"complete": 1, "BadRequest": 1}
-    assert tally.sent == 5 + len(b"Bad Request\n")
+    assert tally.sent == 5 + len(b"400 Bad Request\n")
 
 
 def test_observers_are_for_gateways():
