@@ -268,8 +268,9 @@ class AsgiHttpDownstream(Watched):
             # Servers that frame by themselves take it for the length of what follows.
             drop = (b"content-length",)
         elif version != "1.1":
-            # RFC 9113 section 8.2.2: nothing of a connection in later versions.
-            drop = (b"transfer-encoding",) if version == "1.0" else _CONNECTION_FIELDS
+            # RFC 9113 section 8.2.2: nothing of a connection in later versions. Other texts are
+            # of request lines that are refused, over a connection that has to end ("2.0").
+            drop = _CONNECTION_FIELDS if version in ("2", "3") else (b"transfer-encoding",)
             if version == "1.0" and whole is not None and _is_chunked(headers):
                 add.append((b"Content-Length", b"%d" % len(whole)))
         if version[0] == "1" and self._expect and not self._asked:
