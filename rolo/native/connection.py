@@ -38,7 +38,7 @@ from rolo.errors import (
 )
 from rolo.native.http import NativeExchange, answer_head
 from rolo.native.websocket import ClientHandshake, NativeWebSocket, UpgradeRequired
-from rolo.net.gather import write_pieces
+from rolo.net.connection import BaseConnection
 from rolo.net.read_buffer import read_buffer
 from rolo.wire.http1 import (
     DEFAULT_LIMITS,
@@ -210,31 +210,41 @@ class Consumer(t.Protocol):
         """The client has left."""
 
 
-class Connection(asyncio.BufferedProtocol):
+class Connection(BaseConnection):
     """One socket. Its life: idle, an exchange, idle, ..., lingering or a websocket, closed."""
 
+    __slots__ = (
+        "_buffer",
+        "_client",
+        "_consumer",
+        "_scanned",
+        "_server",
+        "deadline",
+        "linger_timeout",
+        "server_state",
+        "settings",
+        "task",
+    )
+
     def __init__(self, server_state: ServerState) -> None:
+        super().__init__(server_state.loop, server_state.read_buffer)
         self.server_state = server_state
         self.settings = server_state.settings
-        self.transport: asyncio.Transport = None  # type: ignore[assignment]
+        self.linger_timeout = self.settings.linger_timeout
         self.task: asyncio.Task[None] | None = None
         self.deadline: float | None = None
         """When the client has had time enough, in loop time; ``None`` while we are at it."""
-        self.closed = False
         self._client: tuple[str, int] | None = None
         self._server: tuple[str, int | None] | None = None
         self._buffer: bytes | bytearray = b""
         self._scanned = 0
         self._consumer: Consumer | None = None
-        self._reading_paused = False
-        self._writing_paused = False
-        self._drains: list[asyncio.Future[None]] = []
 
     # --- asyncio's side -----------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = t.cast(asyncio.Transport, transport)
-        self.transport.set_write_buffer_limits(high=self.settings.buffer)
+        super().connection_made(transport)
+        self.send_promptly(False)
         peer = transport.get_extra_info("peername")
         local = transport.get_extra_info("sockname")
         if isinstance(peer, tuple) and len(peer) >= 2:
@@ -281,79 +291,34 @@ class Connection(asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.closed = True
+        self._transport = None
         self.server_state.remove(self)
         self._lose()
-        self.resume_writing()
+        super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        self._writing_paused = True
+        super().pause_writing()
         consumer = self._consumer
         if type(consumer) is NativeWebSocket:
             consumer.paused()
 
     def resume_writing(self) -> None:
-        self._writing_paused = False
-        drains, self._drains = self._drains, []
-        for drain in drains:
-            if not drain.done():
-                drain.set_result(None)
+        super().resume_writing()
         consumer = self._consumer
         if type(consumer) is NativeWebSocket:
             consumer.resumed()
 
+    def lost_error(self) -> ClientDisconnected:
+        return ClientDisconnected("the client left")
+
     # --- what exchanges use -------------------------------------------------------------
-
-    def write(self, *data: bytes) -> None:
-        """Send, as far as the connection still lives; see :meth:`drained` for the pace."""
-        if self.closed:
-            return
-        if len(data) == 1:
-            self.transport.write(data[0])
-        else:
-            write_pieces(self.transport, data)
-
-    async def drained(self) -> None:
-        """Wait until the client's side can take more.
-
-        :raises ClientDisconnected: it left
-        """
-        if self._writing_paused and not self.closed:
-            drain = self.server_state.loop.create_future()
-            self._drains.append(drain)
-            try:
-                await drain
-            except asyncio.CancelledError:
-                if drain in self._drains:
-                    self._drains.remove(drain)
-                raise
-        if self.closed:
-            raise ClientDisconnected("the client left")
 
     def send_promptly(self, promptly: bool) -> None:
         """Hand each write to the kernel at once, or (the default) let small ones wait for the
         end of this turn of the loop, together. In a stream of events, of which many connections
         have one in the same turn, none should wait for the others."""
-        self.transport.set_write_buffer_limits(high=0 if promptly else self.settings.buffer)
-
-    @property
-    def writing_paused(self) -> bool:
-        return self._writing_paused
-
-    @property
-    def unsent(self) -> int:
-        """Bytes written that the kernel has not taken yet."""
-        return 0 if self.closed else self.transport.get_write_buffer_size()
-
-    def pause_reading(self) -> None:
-        if not self._reading_paused and not self.closed:
-            self._reading_paused = True
-            self.transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        if self._reading_paused and not self.closed and not self.transport.is_closing():
-            self._reading_paused = False
-            self.transport.resume_reading()
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits(high=0 if promptly else self.settings.buffer)
 
     def keep(self, data: bytes) -> None:
         """Keep what belongs to the next request; it starts after this one."""
@@ -373,46 +338,25 @@ class Connection(asyncio.BufferedProtocol):
             self._read_head()
 
     def close(self) -> None:
-        """Close once everything written is sent. The client has nothing more to say."""
         if self._buffer:
             self.linger()
             return
         self._consumer = _Lingering(self, None)
-        self.set_deadline(self.settings.linger_timeout)
-        self.transport.close()
+        super().close()
 
     def linger(self) -> None:
-        """Close so that a client that is still sending can read our answer: a plain close
-        would reset the connection, and the answer with it (RFC 9112 section 9.6)."""
         self._buffer = b""
         self._consumer = _Lingering(self, self.settings.drain_limit * 16)
-        self.set_deadline(self.settings.linger_timeout)
-        self.resume_reading()
-        if not self.transport.is_closing() and self.transport.can_write_eof():
-            self.transport.write_eof()
+        super().linger()
 
-    def abort(self, *, reset: bool = True) -> None:
-        """Break the connection off.
+    def abort(self) -> None:
+        # Always so: what a client has of an answer must not look like all of it.
+        self.reset()
 
-        :param reset: throw away what is unsent and reset, so that the client cannot take
-            the end of the connection for the end of the answer
-        """
+    def cut_short(self) -> None:
+        """End an answer of which the client can see that it is incomplete."""
         self._buffer = b""
-        if self.closed:
-            return
-        if not reset:
-            self._consumer = _Lingering(self, None)
-            self.set_deadline(self.settings.linger_timeout)
-            self.transport.close()
-            return
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None:
-            try:
-                # l_onoff=1, l_linger=0: close() sends a reset.
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            except OSError:
-                pass
-        self.transport.abort()
+        self.close()
 
     def refuse(
         self,
@@ -443,7 +387,7 @@ class Connection(asyncio.BufferedProtocol):
         """Called about once a second: end waits that took too long."""
         if self.deadline is not None and now >= self.deadline:
             self.deadline = None
-            self._expired()
+            self.expired()
         elif isinstance(self._consumer, NativeWebSocket):
             self._consumer.look(now)
         elif self._reading_paused and self._has_left():
@@ -451,9 +395,9 @@ class Connection(asyncio.BufferedProtocol):
             self._lose()
             self.abort()
 
-    def _expired(self) -> None:
-        if isinstance(self._consumer, _Lingering) and not self.transport.is_closing():
-            self.close()
+    def expired(self) -> None:
+        if self.closing:
+            super().expired()
         elif isinstance(self._consumer, NativeWebSocket):
             self._consumer.expired()
         elif self._consumer is not None:
@@ -464,17 +408,17 @@ class Connection(asyncio.BufferedProtocol):
             self.close()
 
     def _has_left(self) -> bool:
-        if sys.platform != "linux":
+        if sys.platform != "linux" or self._transport is None:
             return False
-        sock = self.transport.get_extra_info("socket")
+        sock = self._transport.get_extra_info("socket")
         try:
             return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in _LEFT_STATES
         except (OSError, AttributeError):
             return False
 
     def set_deadline(self, seconds: float | None) -> None:
-        """Act (close, answer 408 or abort) unless the state changes within ``seconds``."""
-        self.deadline = None if seconds is None else self.server_state.loop.time() + seconds
+        # No timer: all deadlines of a server are looked at together.
+        self.deadline = None if seconds is None else self._loop.time() + seconds
 
     def drain_out(self) -> None:
         """The server stops: close if idle, else as soon as the exchange is over."""
@@ -540,7 +484,7 @@ class Connection(asyncio.BufferedProtocol):
         self._consumer = exchange
         if rest:
             exchange.feed(rest)
-        self.task = self.server_state.loop.create_task(self._serve(exchange))
+        self.task = self._loop.create_task(self._serve(exchange))
 
     def _head(self, parsed: ParsedRequest, size: int) -> RequestHead:
         target = parsed.target
@@ -588,7 +532,7 @@ class Connection(asyncio.BufferedProtocol):
         self._consumer = websocket
         if rest:
             websocket.feed(rest)
-        self.task = self.server_state.loop.create_task(self._serve_websocket(websocket))
+        self.task = self._loop.create_task(self._serve_websocket(websocket))
 
     async def _serve_websocket(self, websocket: NativeWebSocket) -> None:
         failed = False

@@ -8,7 +8,6 @@ import typing as t
 from rolo.bridge.downstream import Capabilities, RequestHead
 from rolo.errors import ClientDisconnected, ContentTooLarge, DownstreamError, RoloError
 from rolo.net.body_stream import BodyStream, Sink
-from rolo.net.unacknowledged import unacknowledged
 from rolo.wire.error_page import CONTENT_TYPE, error_text
 from rolo.wire.fields import RawHeaders
 from rolo.wire.http1 import (
@@ -242,8 +241,7 @@ class NativeExchange(BodyStream):
 
     @property
     def unacknowledged(self) -> int | None:
-        connection = self._connection
-        return 0 if connection.closed else unacknowledged(connection.transport)
+        return self._connection.unacknowledged
 
     async def drained(self) -> None:
         """Wait until the client's side can take more; see :class:`Sink`."""
@@ -288,12 +286,15 @@ class NativeExchange(BodyStream):
         self._keep_alive = False
         # Short of its length, or without a last chunk, an answer is visibly incomplete
         # and what was sent may arrive. Otherwise only a reset says that it is.
-        self._connection.abort(reset=self._framing in (Framing.CLOSE, Framing.NONE))
+        if self._framing in (Framing.CLOSE, Framing.NONE):
+            self._connection.reset()
+        else:
+            self._connection.cut_short()
 
     def over(self, *, failed: bool) -> None:
         """The handler has returned: see what becomes of the connection."""
         connection = self._connection
-        if connection.closed or self.gone or connection.transport.is_closing():
+        if self.gone or connection.ending:
             return
         if not self._complete:
             if self._status:

@@ -10,6 +10,7 @@ import collections
 import typing as t
 
 from rolo.errors import ClientDisconnected, UpstreamClosed
+from rolo.net.connection import BaseConnection
 from rolo.net.ledger import Ledger
 from rolo.websocket.errors import WebSocketDisconnectedError, WebSocketProtocolError
 from rolo.wire.close_codes import GOING_AWAY, LOST, TRY_AGAIN_LATER
@@ -29,47 +30,11 @@ from rolo.wire.websocket_frames import (
 _UNCOUNTED = 4096
 
 
-class Channel(t.Protocol):
-    """The connection below. Every method may be called on one that is lost already."""
-
-    def write(self, *data: bytes) -> None: ...
-
-    @property
-    def writing_paused(self) -> bool:
-        """The other side does not take what was written as fast as it came.
-        :meth:`WebSocketPeer.paused` is called when that begins, and
-        :meth:`WebSocketPeer.resumed` when it has caught up."""
-
-    async def drained(self) -> None:
-        """Wait until it has caught up.
-
-        :raises ClientDisconnected, UpstreamClosed: the connection is lost, whosever it is
-        """
-
-    @property
-    def unsent(self) -> int:
-        """Bytes written that the kernel has not taken yet."""
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-    def set_deadline(self, seconds: float | None) -> None:
-        """Call :meth:`WebSocketPeer.expired` in so many seconds."""
-
-    def close(self) -> None:
-        """Close once everything written is sent."""
-
-    def linger(self) -> None:
-        """The same, while the other side may still be sending."""
-
-    def abort(self) -> None:
-        """Drop the connection, unsent bytes and all."""
-
-
 class WebSocketPeer:
     """An open websocket. The loop's thread only.
 
+    :param channel: the connection below. It hands over what comes (:meth:`feed`) and tells
+        when it has to pause writing, may resume, is lost, and when its deadline is over
     :param client: we are the client of this connection
     :param max_message: bytes of one message, inflated; a larger one closes with 1009
     :param buffer: bytes of messages held unread before the other side is made to wait;
@@ -109,7 +74,7 @@ class WebSocketPeer:
 
     def __init__(
         self,
-        channel: Channel,
+        channel: BaseConnection,
         *,
         client: bool,
         max_message: int | None,

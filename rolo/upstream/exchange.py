@@ -66,7 +66,7 @@ class _UploadSink:
 
     def __init__(self, connection: Connection, left: int | None) -> None:
         self._connection = connection
-        self.drained = connection.drain
+        self.drained = connection.drained
         self.left = left
 
     def write(self, piece: bytes) -> bool:
@@ -78,7 +78,7 @@ class _UploadSink:
             connection.write(piece)
         else:
             raise BadRequest("the request body is longer than its Content-Length")
-        return not connection.write_paused
+        return not connection.writing_paused
 
 
 class Exchange:
@@ -173,7 +173,7 @@ class Exchange:
         if isinstance(body, bytes):
             for start in range(0, len(body), _WHOLE_BODY):
                 connection.write(body[start : start + _WHOLE_BODY])
-                await connection.drain()
+                await connection.drained()
             return
         self._pulled = True
         length = self._request.length
@@ -398,7 +398,7 @@ class Exchange:
 
     def deadline(self, now: float) -> float:
         timeouts, connection = self._settings.timeouts, self._connection
-        if not self._sent or connection.write_paused:
+        if not self._sent or connection.writing_paused:
             limit, since = timeouts.idle, connection.moved
         elif self.head is None:
             limit, since = timeouts.response, max(self._sent_at, connection.drained_at)
@@ -414,7 +414,7 @@ class Exchange:
         error: RoloError
         if self._end is not None and now >= self._end:
             error = ExchangeTimeout(f"not over within {timeouts.total:g} s")
-        elif self._connection.write_paused:
+        elif self._connection.writing_paused:
             error = IdleTimeout(f"the origin took no byte for {timeouts.idle:g} s")
             error.phase = "request body"
         elif not self._sent:

@@ -6,7 +6,7 @@ import asyncio
 import typing as t
 
 from rolo.errors import BadResponse, BodyInterrupted, UpstreamClosed
-from rolo.net.gather import write_pieces
+from rolo.net.connection import BaseConnection
 from rolo.net.ledger import Ledger
 from rolo.net.read_buffer import read_buffer
 from rolo.net.websocket import WebSocketPeer
@@ -16,7 +16,6 @@ from rolo.wire.close_codes import GOING_AWAY
 from rolo.wire.http1 import find_head_end
 from rolo.wire.permessage_deflate import Deflate
 
-_LINGER = 5.0
 _NO_ANSWER = "the origin closed before it answered the handshake"
 READ_SIZE = 256 * 1024
 """Bytes read at once, at most: a message of 64 KiB, headers and all, should come at once."""
@@ -31,45 +30,22 @@ class Place:
         self.read_buffer = read_buffer(READ_SIZE)
 
 
-class UpstreamConnection(asyncio.BufferedProtocol):
+class UpstreamConnection(BaseConnection):
     """The socket below: read by hand during the handshake, by a websocket's end after it."""
 
-    __slots__ = (
-        "_broken",
-        "_buffer",
-        "_drained",
-        "_early",
-        "_end",
-        "_ended",
-        "_high",
-        "_live",
-        "_loop",
-        "_reading_paused",
-        "_timer",
-        "_transport",
-        "_view",
-        "_waiter",
-        "heard",
-        "writing_paused",
-    )
+    __slots__ = ("_broken", "_early", "_end", "_ended", "_high", "_live", "_waiter", "heard")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, high: int, place: Place) -> None:
-        self._loop = loop
+        super().__init__(loop, place.read_buffer)
         self._high = high
-        self._view = place.read_buffer
         self._live = place.live
-        self._transport: asyncio.Transport | None = None
         self._early = b""
         self._ended = False
         self._broken: Exception | None = None
         self.heard = False
         """A byte of an answer to the handshake has come."""
         self._waiter: asyncio.Future[None] | None = None
-        self._drained: list[asyncio.Future[None]] = []
         self._end: WebSocketPeer | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._reading_paused = False
-        self.writing_paused = False
 
     # --- the handshake --------------------------------------------------------------------
 
@@ -140,13 +116,9 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     # --- asyncio's side -------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = t.cast(asyncio.Transport, transport)
+        super().connection_made(transport)
+        t.cast(asyncio.Transport, transport).set_write_buffer_limits(high=self._high)
         self._live.add(self)
-        self._transport.set_write_buffer_limits(high=self._high)
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        # One for all: what is read is copied out before the next read begins.
-        return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
         self._take(self._view[:nbytes])
@@ -168,23 +140,20 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._lose(exc)
         self._live.discard(self)
-        self._transport = None
-        self._set_timer(None)
-        self.resume_writing()
+        super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        self.writing_paused = True
+        super().pause_writing()
         if self._end is not None:
             self._end.paused()
 
     def resume_writing(self) -> None:
-        self.writing_paused = False
-        drained, self._drained = self._drained, []
-        for waiter in drained:
-            if not waiter.done():
-                waiter.set_result(None)
+        super().resume_writing()
         if self._end is not None:
             self._end.resumed()
+
+    def lost_error(self) -> UpstreamClosed:
+        return UpstreamClosed("the origin left")
 
     def _lose(self, cause: Exception | None) -> None:
         if not self._ended and self._transport is not None:
@@ -201,83 +170,16 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    # --- the channel of a WebSocketPeer ----------------------------------------------------
-
-    def write(self, *data: bytes) -> None:
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return
-        if len(data) == 1:
-            transport.write(data[0])
-        else:
-            write_pieces(transport, data)
-
-    async def drained(self) -> None:
-        if self.writing_paused and self._transport is not None:
-            waiter = self._loop.create_future()
-            self._drained.append(waiter)
-            try:
-                await waiter
-            except asyncio.CancelledError:
-                if waiter in self._drained:
-                    self._drained.remove(waiter)
-                raise
-        if self._transport is None:
-            raise UpstreamClosed("the origin left")
-
-    @property
-    def unsent(self) -> int:
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
-
-    def pause_reading(self) -> None:
-        transport = self._transport
-        if not self._reading_paused and transport is not None and not transport.is_closing():
-            self._reading_paused = True
-            transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        if self._reading_paused:
-            self._reading_paused = False
-            if self._transport is not None and not self._transport.is_closing():
-                self._transport.resume_reading()
-
-    def set_deadline(self, seconds: float | None) -> None:
-        self._set_timer(None if self._transport is None else seconds, self._expired)
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
-            self._set_timer(_LINGER, self.abort)
-
-    def linger(self) -> None:
-        transport = self._transport
-        if transport is None:
-            return
-        self.resume_reading()
-        if transport.can_write_eof() and not transport.is_closing():
-            transport.write_eof()
-            self._set_timer(_LINGER, self.abort)
-        else:
-            self.close()
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+    # --- the end --------------------------------------------------------------------------
 
     def leave(self) -> None:
         """Say that we go away, and do not wait for an answer."""
         if self._end is not None:
             self._end.close_nowait(GOING_AWAY, "")
-        if self._transport is not None:
-            self._transport.close()
+        self.close()
 
-    def _expired(self) -> None:
-        if self._end is not None:
+    def expired(self) -> None:
+        if self._end is None or self.closing:
+            super().expired()
+        else:
             self._end.expired()
-
-    def _set_timer(self, seconds: float | None, action: t.Callable[[], None] | None = None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if seconds is not None and action is not None:
-            self._timer = self._loop.call_later(seconds, action)

@@ -319,6 +319,14 @@ def test_what_is_no_request_is_refused_and_the_connection_closed(data, status):
         assert wire.read_rest() == f"{status} {got.reason}\n".encode()
 
 
+def test_a_client_that_sends_much_after_a_refusal_is_cut_off():
+    with running(drain_limit=16, linger_timeout=60.0) as server, server.wire() as wire:
+        wire.send(b"GARBAGE\r\n\r\n")
+        assert wire.head().status == 400
+        wire.send(bytes(257))
+        wait_until(lambda: not server.server_state.connections)
+
+
 def test_a_refused_request_behind_a_good_one_ends_the_connection_after_the_good_answer():
     with running() as server, server.wire() as wire:
         wire.send(

@@ -51,13 +51,13 @@ def test_who_waits_for_the_origin_to_catch_up_hears_that_it_is_gone():
     async def test():
         slow = connection()
         slow.pause_writing()
-        waiting = asyncio.create_task(slow.drain())
+        waiting = asyncio.create_task(slow.drained())
         await asyncio.sleep(0)
         lose(slow)
         with pytest.raises(SendError):
             await waiting
         with pytest.raises(SendError):
-            await slow.drain()
+            await slow.drained()
 
     run(test)
 
