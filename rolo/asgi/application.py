@@ -7,10 +7,11 @@ import typing as t
 
 from rolo.asgi.environ import Scope
 from rolo.asgi.http import AsgiHttpDownstream
-from rolo.asgi.watch import Receive, Send, Sweeper
+from rolo.asgi.watch import Receive, Send, Watched
 from rolo.asgi.websocket import AsgiWebSocketDownstream
 from rolo.bridge.bridge import Bridge
 from rolo.errors import ClientDisconnected
+from rolo.net.ticker import Ticker
 from rolo.websocket.errors import WebSocketDisconnectedError
 
 LOG = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class AsgiApplication:
 
     async def handle_http(self, scope: Scope, receive: Receive, send: Send) -> None:
         downstream = AsgiHttpDownstream(
-            scope, receive, send, self._sweeper(), spool=self.bridge.limits.buffer
+            scope, receive, send, self._ticker(), spool=self.bridge.limits.buffer
         )
         try:
             await downstream.settle()
@@ -64,7 +65,7 @@ class AsgiApplication:
             raise ResponseAborted(str(downstream.aborted)) from downstream.aborted
 
     async def handle_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        downstream = AsgiWebSocketDownstream(scope, receive, send, self._sweeper())
+        downstream = AsgiWebSocketDownstream(scope, receive, send, self._ticker())
         try:
             await downstream.connect()
             await self.bridge.handle_websocket(downstream)
@@ -94,6 +95,6 @@ class AsgiApplication:
         else:
             await send({"type": f"lifespan.{phase}.complete"})
 
-    def _sweeper(self) -> Sweeper:
+    def _ticker(self) -> Ticker:
         loop_scope = self.bridge.loop_scope()
-        return loop_scope.resource(Sweeper, lambda: Sweeper(loop_scope.loop))
+        return loop_scope.resource(Watched, lambda: Ticker(loop_scope.loop))

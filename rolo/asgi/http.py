@@ -8,10 +8,11 @@ import typing as t
 
 from rolo.asgi.capabilities import capabilities_of
 from rolo.asgi.environ import Scope, head_from_scope
-from rolo.asgi.watch import Event, Receive, Send, Sweeper, Watched, end_task
+from rolo.asgi.watch import Event, Receive, Send, Watched, end_task
 from rolo.bridge.downstream import Capabilities, RequestHead
 from rolo.errors import ClientDisconnected, DownstreamError
 from rolo.net.body_stream import Sink
+from rolo.net.ticker import Ticker
 from rolo.wire.admission import admit
 from rolo.wire.fields import RawHeaders
 from rolo.wire.http1 import Framing, list_items
@@ -48,7 +49,6 @@ class AsgiHttpDownstream(Watched):
         "_spool_size",
         "_spooled",
         "_started",
-        "_sweeper",
         "_trailers_promised",
         "_woken",
         "aborted",
@@ -67,7 +67,7 @@ class AsgiHttpDownstream(Watched):
         scope: Scope,
         receive: Receive,
         send: Send,
-        sweeper: Sweeper,
+        ticker: Ticker,
         capabilities: Capabilities | None = None,
         spool: int = DEFAULT_SPOOL,
     ) -> None:
@@ -80,7 +80,6 @@ class AsgiHttpDownstream(Watched):
         self.body_ended = False
         self._receive = receive
         self._send = send
-        self._sweeper = sweeper
         self.fault: DownstreamError | None = None
         self._asked = self._expect = False
         self.may_have_body = False
@@ -92,7 +91,7 @@ class AsgiHttpDownstream(Watched):
         self._spooled = 0
         self._woken: asyncio.Event | None = None
         self._room: asyncio.Event | None = None
-        sweeper.add(self)
+        self.look_from_now(ticker)
 
     def _admit(self) -> None:
         head = self.head
@@ -307,7 +306,7 @@ class AsgiHttpDownstream(Watched):
 
     async def close(self) -> None:
         """End the watch. The exchange is over."""
-        self._sweeper.discard(self)
+        self.look_no_more()
         self._on_gone = None
         if self._watch is not None:
             await end_task(self._watch)

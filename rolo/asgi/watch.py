@@ -6,6 +6,7 @@ import asyncio
 import typing as t
 
 from rolo.bridge.downstream import Capabilities, RequestHead
+from rolo.net.ticker import Ticker
 from rolo.wire.fields import RawHeaders
 
 Event = t.MutableMapping[str, t.Any]
@@ -21,57 +22,44 @@ _CONNECTION_FIELDS = (
 )
 
 
-class Sweeper:
-    """Starts the watch for a leaving client, but only on exchanges that live long enough.
-
-    A watch costs a task; most exchanges end before anyone could leave. So each exchange
-    is looked at by the second tick of one common timer at the latest.
-    """
-
-    interval = 0.25
-    """Seconds between two ticks."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._fresh: set[Watched] = set()
-        self._seen: set[Watched] = set()
-        self._timer: asyncio.TimerHandle | None = None
-
-    def add(self, watched: Watched) -> None:
-        self._fresh.add(watched)
-        if self._timer is None:
-            self._timer = self._loop.call_later(self.interval, self._tick)
-
-    def discard(self, watched: Watched) -> None:
-        self._fresh.discard(watched)
-        self._seen.discard(watched)
-
-    def _tick(self) -> None:
-        waiting = {watched for watched in self._seen if not watched.start_watch()}
-        self._seen = self._fresh | waiting
-        self._fresh = set()
-        self._timer = self._loop.call_later(self.interval, self._tick) if self._seen else None
-
-    async def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._fresh.clear()
-        self._seen.clear()
+_INTERVAL = 0.25
+"""Seconds between two looks at an exchange."""
 
 
 class Watched:
-    """What both kinds of ASGI exchange share: the watch for a client that leaves."""
+    """What both kinds of ASGI exchange share: the watch for a client that leaves.
 
-    __slots__ = ("_on_gone", "_watch", "gone")
+    A watch costs a task, and most exchanges end before anyone could leave: it starts at the
+    second look of a ticker.
+    """
+
+    __slots__ = ("_looked_at", "_on_gone", "_ticker", "_watch", "gone")
 
     capabilities: Capabilities
     head: RequestHead
 
     def __init__(self) -> None:
         self.gone = False
+        self._looked_at = False
+        self._ticker: Ticker | None = None
         self._on_gone: t.Callable[[], None] | None = None
         self._watch: asyncio.Task[None] | None = None
+
+    def look_from_now(self, ticker: Ticker) -> None:
+        """Let ``ticker`` look at this, until :meth:`look_no_more`."""
+        self._ticker = ticker
+        ticker.add(self, _INTERVAL)
+
+    def look(self, now: float) -> None:
+        """Start the watch if it is time; called by the ticker."""
+        if not self._looked_at:
+            self._looked_at = True
+        elif self.start_watch():
+            self.look_no_more()
+
+    def look_no_more(self) -> None:
+        if self._ticker is not None:
+            self._ticker.discard(self)
 
     def watch_gone(self, callback: t.Callable[[], None]) -> None:
         self._on_gone = callback

@@ -8,9 +8,10 @@ import typing as t
 
 from rolo.asgi.capabilities import capabilities_of
 from rolo.asgi.environ import Scope, head_from_scope
-from rolo.asgi.watch import Event, Receive, Send, Sweeper, Watched, end_task
+from rolo.asgi.watch import Event, Receive, Send, Watched, end_task
 from rolo.bridge.downstream import Capabilities, RequestHead
 from rolo.errors import ClientDisconnected
+from rolo.net.ticker import Ticker
 from rolo.websocket.errors import WebSocketDisconnectedError, WebSocketProtocolError
 from rolo.wire.fields import RawHeaders
 
@@ -25,7 +26,6 @@ class AsgiWebSocketDownstream(Watched):
         "_pending",
         "_receive",
         "_send",
-        "_sweeper",
         "capabilities",
         "head",
         "subprotocols",
@@ -36,7 +36,7 @@ class AsgiWebSocketDownstream(Watched):
         scope: Scope,
         receive: Receive,
         send: Send,
-        sweeper: Sweeper | None,
+        ticker: Ticker | None,
         capabilities: Capabilities | None = None,
     ) -> None:
         super().__init__()
@@ -45,13 +45,12 @@ class AsgiWebSocketDownstream(Watched):
         self.subprotocols: list[str] = list(scope.get("subprotocols") or ())
         self._receive = receive
         self._send = send
-        self._sweeper = sweeper
         self._accepted = False
         self._close_sent = False
         self._closed: WebSocketDisconnectedError | None = None
         self._pending: asyncio.Future[Event] | None = None
-        if sweeper is not None:
-            sweeper.add(self)
+        if ticker is not None:
+            self.look_from_now(ticker)
 
     async def connect(self) -> None:
         """Take the event that opens every websocket call.
@@ -177,8 +176,7 @@ class AsgiWebSocketDownstream(Watched):
 
     async def finish(self) -> None:
         """End the watch. The websocket is over for the application."""
-        if self._sweeper is not None:
-            self._sweeper.discard(self)
+        self.look_no_more()
         self._on_gone = None
         if self._pending is not None:
             pending, self._pending = self._pending, None

@@ -31,7 +31,7 @@ from rolo.bridge.limits import Limits
 from rolo.bridge.observed import ObservedHttp
 from rolo.bridge.request import BridgeRequest
 from rolo.bridge.request_body import RequestBody
-from rolo.bridge.send_timeout import SendTimeouts
+from rolo.bridge.send_timeout import TimedDownstream
 from rolo.bridge.thread_body import ThreadBody, close_soon
 from rolo.errors import (
     ClientDisconnected,
@@ -41,6 +41,7 @@ from rolo.errors import (
     UnusableMethod,
     describe,
 )
+from rolo.net.ticker import Ticker
 from rolo.portal.portal import Portal
 from rolo.response import Response
 from rolo.wire.proxy_status import proxy_status
@@ -211,9 +212,8 @@ class HttpExchanges:
             await self._send_body(answer, portal, downstream)
             return
         loop_scope = portal.loop_scope
-        sending = loop_scope.resource(
-            SendTimeouts, lambda: SendTimeouts(loop_scope.loop, limit)
-        ).watch(downstream, portal.owner)
+        ticker = loop_scope.resource(TimedDownstream, lambda: Ticker(loop_scope.loop))
+        sending = TimedDownstream(downstream, portal.owner, limit, ticker)
         try:
             await self._send_body(answer, portal, sending)
         except asyncio.CancelledError as exc:

@@ -8,73 +8,44 @@ import typing as t
 from rolo.bridge.downstream import HttpDownstream
 from rolo.errors import SendTimeout
 from rolo.net.body_stream import Sink
+from rolo.net.ticker import Ticker
 
 
-class SendTimeouts:
-    """Looks at all streams of one loop from time to time: a timer for each piece that is
-    sent would cost more than the sending.
+class TimedDownstream:
+    """A downstream to which one answer is sent, with a clock. The maker closes it.
 
+    :param task: sends the answer; it is cancelled when that takes too long
     :param limit: seconds without the client taking anything (of one piece, on servers that
         do not tell how far it has got)
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, limit: float) -> None:
-        self._loop = loop
-        self.limit = limit
-        self._sending: set[TimedDownstream] = set()
-        self._timer: asyncio.TimerHandle | None = None
-
-    def watch(self, downstream: HttpDownstream, task: asyncio.Task[t.Any]) -> TimedDownstream:
-        """Return ``downstream`` as ``task`` is to send to it. The caller closes it."""
-        sending = TimedDownstream(downstream, task, self)
-        self._sending.add(sending)
-        if self._timer is None:
-            self._wait()
-        return sending
-
-    def discard(self, sending: TimedDownstream) -> None:
-        self._sending.discard(sending)
-
-    def _wait(self) -> None:
-        self._timer = self._loop.call_later(self.limit / 4, self._look)
-
-    def _look(self) -> None:
-        self._timer = None
-        now = self._loop.time()
-        for sending in list(self._sending):
-            sending.look(now, self.limit)
-        if self._sending:
-            self._wait()
-
-    async def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-
-class TimedDownstream:
-    """A downstream to which one answer is sent, with a clock."""
-
     __slots__ = (
         "_downstream",
         "_expired",
+        "_limit",
         "_now",
         "_since",
         "_task",
-        "_timeouts",
+        "_ticker",
         "_unacknowledged",
     )
 
     def __init__(
-        self, downstream: HttpDownstream, task: asyncio.Task[t.Any], timeouts: SendTimeouts
+        self,
+        downstream: HttpDownstream,
+        task: asyncio.Task[t.Any],
+        limit: float,
+        ticker: Ticker,
     ) -> None:
         self._downstream = downstream
         self._task = task
-        self._timeouts = timeouts
+        self._limit = limit
+        self._ticker = ticker
         self._now = task.get_loop().time
         self._expired = False
         self._since: float | None = None
         self._unacknowledged: int | None = None
+        ticker.add(self, limit / 4)
 
     async def send_body(self, chunk: bytes) -> None:
         """As :meth:`HttpDownstream.send_body`."""
@@ -105,8 +76,8 @@ class TimedDownstream:
         await sink.drained()
         self._since = None
 
-    def look(self, now: float, limit: float) -> None:
-        """Break off if the client has taken nothing for ``limit`` seconds."""
+    def look(self, now: float) -> None:
+        """Break off if the client has taken nothing for too long; called by the ticker."""
         if self._since is None:
             return
         unacknowledged = self._downstream.unacknowledged
@@ -114,7 +85,7 @@ class TimedDownstream:
             if self._unacknowledged is not None:
                 self._since = now  # slow, but steady
             self._unacknowledged = unacknowledged
-        if now - self._since >= limit:
+        if now - self._since >= self._limit:
             self._since = None
             self._expired = True
             self._task.cancel()
@@ -126,8 +97,8 @@ class TimedDownstream:
             return exc
         self._expired = False
         self._task.uncancel()
-        return SendTimeout(f"the client took nothing for {self._timeouts.limit:g} s")
+        return SendTimeout(f"the client took nothing for {self._limit:g} s")
 
     def close(self) -> None:
         """The answer is over."""
-        self._timeouts.discard(self)
+        self._ticker.discard(self)

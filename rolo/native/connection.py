@@ -40,6 +40,7 @@ from rolo.native.http import NativeExchange, answer_head
 from rolo.native.websocket import ClientHandshake, NativeWebSocket, UpgradeRequired
 from rolo.net.connection import BaseConnection
 from rolo.net.read_buffer import read_buffer
+from rolo.net.ticker import Ticker
 from rolo.wire.http1 import (
     DEFAULT_LIMITS,
     Framing,
@@ -138,9 +139,11 @@ class ServerState:
         self.request_window = self.read_buffer[:READ_SIZE]
         self.piped_window = self.read_buffer[:POURED_READ_SIZE]
         self._empty: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._ticker = Ticker(self.loop)
+        self._ticker.add(self, _tick(self.settings))
         self.date = b""
-        self._tick()
+        """The value of a Date field, not more than a tick old."""
+        self.look(self.loop.time())
 
     def connection(self) -> Connection:
         """The protocol factory for ``create_server``."""
@@ -165,9 +168,7 @@ class ServerState:
         for connection in list(self.connections):
             connection.abort()
         await self._wait_empty(1.0)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        await self._ticker.close()
 
     async def _wait_empty(self, timeout: float | None) -> None:
         if not self.connections:
@@ -182,23 +183,25 @@ class ServerState:
         if not self.connections and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
 
-    def _tick(self) -> None:
-        """Look at all deadlines. One timer for all: two per request would cost more than
-        the looking, since most requests are over long before it is due."""
-        now = self.loop.time()
+    def look(self, now: float) -> None:
+        """Look at all deadlines; called by the ticker."""
         self.date = email.utils.formatdate(usegmt=True).encode("ascii")
         for connection in list(self.connections):
             connection.look(now)
-        settings = self.settings
-        shortest = min(
-            settings.head_timeout or 4.0,
-            settings.keep_alive_timeout or 4.0,
-            settings.linger_timeout,
-            settings.websocket_close_timeout,
-            settings.websocket_ping_interval or 4.0,
-            settings.websocket_ping_timeout,
-        )
-        self._timer = self.loop.call_later(max(0.01, min(1.0, shortest / 4)), self._tick)
+
+
+def _tick(settings: NativeSettings) -> float:
+    """Return the seconds from one look to the next: no wait lasts a quarter longer than it
+    should, nor a second."""
+    shortest = min(
+        settings.head_timeout or 4.0,
+        settings.keep_alive_timeout or 4.0,
+        settings.linger_timeout,
+        settings.websocket_close_timeout,
+        settings.websocket_ping_interval or 4.0,
+        settings.websocket_ping_timeout,
+    )
+    return max(0.01, min(1.0, shortest / 4))
 
 
 class Consumer(t.Protocol):

@@ -13,6 +13,7 @@ import logging
 import typing as t
 
 from rolo.bridge.downstream import WebSocketDownstream
+from rolo.net.ticker import Ticker
 from rolo.net.websocket import Liveness, WebSocketPeer
 from rolo.portal.containment import ERRORS, contained
 from rolo.portal.portal import LoopScope
@@ -92,7 +93,7 @@ class Relay:
         self.closed: Closed | None = None
         """The first close, ``None`` before."""
         self.moved = False
-        """Set with each message; for the patrol to reset."""
+        """Set with each message; for the watch to reset."""
         self._closing = False
         self._given: dict[str, t.Coroutine[t.Any, t.Any, Message | None]] = {}
         """What a hook that waits will give for the message that is delivered next."""
@@ -111,13 +112,14 @@ class Relay:
         if settings.idle_timeout is None and settings.ping_interval is None:
             await self._run(downstream)
             return
-        patrol = self._loop_scope.resource(Patrol, lambda: Patrol(self._loop_scope))
-        watch = Watch(self, self._upstream.end, settings, self._loop_scope.loop.time())
-        patrol.add(watch)
+        loop = self._loop_scope.loop
+        ticker = self._loop_scope.resource(Watch, lambda: Ticker(loop))
+        watch = Watch(self, self._upstream.end, settings, loop.time())
+        ticker.add(watch, watch.tick)
         try:
             await self._run(downstream)
         finally:
-            patrol.discard(watch)
+            ticker.discard(watch)
 
     def abandon(self) -> None:
         """Do not run after all."""
@@ -247,42 +249,6 @@ class Relay:
 async def _raising(error: Exception) -> t.NoReturn:
     """Stands for what a hook gives that has raised already."""
     raise error
-
-
-class Patrol:
-    """Looks after the timeouts of all relays of a loop: one timer, not four per socket."""
-
-    def __init__(self, loop_scope: LoopScope) -> None:
-        self._loop = loop_scope.loop
-        self._watches: set[Watch] = set()
-        self._timer: asyncio.TimerHandle | None = None
-
-    def add(self, watch: Watch) -> None:
-        self._watches.add(watch)
-        if self._timer is None or watch.tick < self._timer.when() - self._loop.time():
-            self._set_timer(watch.tick)
-
-    def discard(self, watch: Watch) -> None:
-        self._watches.discard(watch)
-
-    async def close(self) -> None:
-        self._watches.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _set_timer(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(seconds, self._look)
-
-    def _look(self) -> None:
-        self._timer = None
-        now = self._loop.time()
-        for watch in list(self._watches):
-            watch.look(now)
-        if self._watches:
-            self._set_timer(min(watch.tick for watch in self._watches))
 
 
 class Watch:
