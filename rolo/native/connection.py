@@ -62,6 +62,7 @@ POURED_READ_SIZE = 112 * 1024
 WEBSOCKET_READ_SIZE = 256 * 1024
 """The same for websockets: a message of 64 KiB, headers and all, should come at once."""
 
+_UNBOUNDED = float("inf")
 # TCP states of a peer that has left (include/net/tcp_states.h): CLOSE and CLOSE_WAIT.
 _LEFT_STATES = (7, 8)
 
@@ -204,24 +205,31 @@ def _tick(settings: NativeSettings) -> float:
     return max(0.01, min(1.0, shortest / 4))
 
 
-class Consumer(t.Protocol):
-    """Who gets the bytes of a connection while an exchange is under way."""
-
-    def feed(self, data: bytes) -> None: ...
-
-    def lost(self) -> None:
-        """The client has left."""
+#    +--> HEAD           a head is read, or the next request awaited
+#    |     |  |
+#    |     |  +-----> WEBSOCKET     its exchange has all that comes, from the handshake on
+#    |     v              |
+#    +-- EXCHANGE         |         a request is served; unread, its body is swallowed
+#          |              |
+#          +-> LINGERING <+         all is written; what still comes is swallowed
+#                  |
+#               CLOSED
+#
+# HEAD lingers, too: after a refusal, or when nobody needs the connection any more. Which it is
+# can be seen from what there is: an exchange, a websocket, or that it is closing.
 
 
 class Connection(BaseConnection):
-    """One socket. Its life: idle, an exchange, idle, ..., lingering or a websocket, closed."""
+    """One socket, in one of the states above."""
 
     __slots__ = (
         "_buffer",
         "_client",
-        "_consumer",
+        "_exchange",
         "_scanned",
         "_server",
+        "_swallows",
+        "_websocket",
         "deadline",
         "linger_timeout",
         "server_state",
@@ -241,7 +249,10 @@ class Connection(BaseConnection):
         self._server: tuple[str, int | None] | None = None
         self._buffer: bytes | bytearray = b""
         self._scanned = 0
-        self._consumer: Consumer | None = None
+        self._exchange: NativeExchange | None = None
+        self._websocket: NativeWebSocket | None = None
+        self._swallows = _UNBOUNDED
+        """Bytes that may still come while we linger."""
 
     # --- asyncio's side -----------------------------------------------------------------
 
@@ -264,27 +275,30 @@ class Connection(BaseConnection):
             self.refuse(TooManyExchanges("too many connections"))
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        consumer = self._consumer
-        if type(consumer) is NativeWebSocket:
-            return self.server_state.read_buffer
-        if type(consumer) is NativeExchange and consumer.piping:
+        if self._websocket is not None:
+            return self._view
+        exchange = self._exchange
+        if exchange is not None and exchange.piping:
             return self.server_state.piped_window
         return self.server_state.request_window
 
     def buffer_updated(self, nbytes: int) -> None:
-        consumer = self._consumer
-        if type(consumer) is NativeWebSocket:
-            consumer.feed(self.server_state.read_buffer[:nbytes])
+        if self._websocket is not None:
+            self._websocket.feed(self._view[:nbytes])
             return
-        data = bytes(self.server_state.read_buffer[:nbytes])
-        if consumer is not None:
-            consumer.feed(data)
-            return
-        if self._buffer:
-            self._buffer += data
+        data = bytes(self._view[:nbytes])
+        if self._exchange is not None:
+            self._exchange.feed(data)
+        elif self.closing:
+            self._swallows -= nbytes
+            if self._swallows < 0:
+                self.abort()
         else:
-            self._buffer = data
-        self._read_head()
+            if self._buffer:
+                self._buffer += data
+            else:
+                self._buffer = data
+            self._read_head()
 
     def eof_received(self) -> bool:
         # A client that stops sending counts as gone, as for nginx and Go: one that merely
@@ -301,15 +315,13 @@ class Connection(BaseConnection):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        consumer = self._consumer
-        if type(consumer) is NativeWebSocket:
-            consumer.paused()
+        if self._websocket is not None:
+            self._websocket.paused()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        consumer = self._consumer
-        if type(consumer) is NativeWebSocket:
-            consumer.resumed()
+        if self._websocket is not None:
+            self._websocket.resumed()
 
     def lost_error(self) -> ClientDisconnected:
         return ClientDisconnected("the client left")
@@ -331,7 +343,7 @@ class Connection(BaseConnection):
 
     def next_request(self) -> None:
         """The exchange is over and the connection can carry another one."""
-        self._consumer = None
+        self._exchange = None
         if self.server_state.draining:
             self.close()
             return
@@ -344,13 +356,17 @@ class Connection(BaseConnection):
         if self._buffer:
             self.linger()
             return
-        self._consumer = _Lingering(self, None)
+        self._swallow(_UNBOUNDED)
         super().close()
 
     def linger(self) -> None:
         self._buffer = b""
-        self._consumer = _Lingering(self, self.settings.drain_limit * 16)
+        self._swallow(self.settings.drain_limit * 16)
         super().linger()
+
+    def _swallow(self, size: float) -> None:
+        self._exchange = self._websocket = None
+        self._swallows = size
 
     def abort(self) -> None:
         # Always so: what a client has of an answer must not look like all of it.
@@ -391,8 +407,8 @@ class Connection(BaseConnection):
         if self.deadline is not None and now >= self.deadline:
             self.deadline = None
             self.expired()
-        elif isinstance(self._consumer, NativeWebSocket):
-            self._consumer.look(now)
+        elif self._websocket is not None:
+            self._websocket.look(now)
         elif self._reading_paused and self._has_left():
             # A transport that does not read does not see its client leave either.
             self._lose()
@@ -401,9 +417,9 @@ class Connection(BaseConnection):
     def expired(self) -> None:
         if self.closing:
             super().expired()
-        elif isinstance(self._consumer, NativeWebSocket):
-            self._consumer.expired()
-        elif self._consumer is not None:
+        elif self._websocket is not None:
+            self._websocket.expired()
+        elif self._exchange is not None:
             self.abort()
         elif self._buffer:
             self.refuse(_head_timeout(), seen=self._buffer)
@@ -425,15 +441,16 @@ class Connection(BaseConnection):
 
     def drain_out(self) -> None:
         """The server stops: close if idle, else as soon as the exchange is over."""
-        if self._consumer is None:
+        if self._websocket is not None:
+            self._websocket.going_away()
+        elif self._exchange is None and not self.closing:
             self.close()
-        elif isinstance(self._consumer, NativeWebSocket):
-            self._consumer.going_away()
 
     def _lose(self) -> None:
-        consumer = self._consumer
-        if consumer is not None:
-            consumer.lost()
+        if self._exchange is not None:
+            self._exchange.lost()
+        elif self._websocket is not None:
+            self._websocket.lost()
 
     # --- heads --------------------------------------------------------------------------
 
@@ -484,7 +501,7 @@ class Connection(BaseConnection):
             else body_decoder(framing, length, self.settings.limits, side="request")
         )
         exchange = NativeExchange(self, head, parsed, decoder)
-        self._consumer = exchange
+        self._exchange = exchange
         if rest:
             exchange.feed(rest)
         self.task = self._loop.create_task(self._serve(exchange))
@@ -532,7 +549,7 @@ class Connection(BaseConnection):
     def _start_websocket(self, head: RequestHead, parsed: ParsedRequest, rest: bytes) -> None:
         handshake = ClientHandshake.read(parsed)
         websocket = NativeWebSocket(self, head, handshake)
-        self._consumer = websocket
+        self._websocket = websocket
         if rest:
             websocket.feed(rest)
         self.task = self._loop.create_task(self._serve_websocket(websocket))
@@ -550,26 +567,6 @@ class Connection(BaseConnection):
         finally:
             self.task = None
             await websocket.over(failed=failed)
-
-
-class _Lingering:
-    """Swallows what a client still sends after the last answer.
-
-    :param bound: bytes after which it is cut off; ``None`` for as long as its time lasts
-    """
-
-    def __init__(self, connection: Connection, bound: int | None) -> None:
-        self._connection = connection
-        self._left = bound
-
-    def feed(self, data: bytes) -> None:
-        if self._left is not None:
-            self._left -= len(data)
-            if self._left < 0:
-                self._connection.abort()
-
-    def lost(self) -> None:
-        pass
 
 
 def _head_timeout() -> RequestTimeout:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import enum
 import typing as t
 
 from rolo.errors import (
@@ -81,6 +82,36 @@ class _UploadSink:
         return not connection.writing_paused
 
 
+class RequestState(enum.Enum):
+    """How far the request has got. Its head goes out at once."""
+
+    HELD = "nothing of its body is sent: there is no turn for it yet, or 100 is waited for"
+    SENDING = "its body is being sent"
+    SENT = "all of it is written"
+
+
+class AnswerState(enum.Enum):
+    """How far the answer has got, and with it the exchange."""
+
+    AWAITED = "no byte of it has come"
+    HEADS = "its interim heads, or a part of its head, have come"
+    BODY = "its final head has come, its body comes"
+    COMPLETE = "all of it has come, while our request is still on its way"
+    OVER = "the connection is given back, or broken off"
+
+
+# The two go their way side by side:
+#
+#   request   HELD ----> SENDING ----> SENT
+#   answer    AWAITED -> HEADS -> BODY -> COMPLETE -> OVER
+#
+# From wherever it is the answer gets to OVER: by an error, a timeout, a reader that leaves, and
+# from BODY if the request is SENT. An origin may answer before the request is SENT; then the
+# answer is COMPLETE for as long as somebody sees the request through.
+HELD, SENDING, SENT = RequestState
+AWAITED, HEADS, BODY, COMPLETE, OVER = AnswerState
+
+
 class Exchange:
     """Sends ``request``, reads its answer, decides over the connection's fate.
 
@@ -100,12 +131,7 @@ class Exchange:
     _interim_count = 0
     _upload: asyncio.Task[None] | None = None
     _go_on: asyncio.Future[None] | None = None
-    _pulled = False
-    _sent = False
     _sent_at = 0.0
-    _answered = False
-    _received_all = False
-    _over = False
 
     def __init__(
         self,
@@ -120,6 +146,8 @@ class Exchange:
         self._request = request
         self._settings = settings
         self._end = end
+        self._request_state = HELD
+        self._answer_state = AWAITED
 
     async def answer(self, head: bytes, on_interim: OnInterim | None) -> ParsedResponse:
         """Send the request and return the final head, once all 1xx heads before it have been
@@ -147,7 +175,12 @@ class Exchange:
     @property
     def _retry_safe(self) -> bool:
         """See :mod:`rolo.errors`."""
-        return not self._answered and not self._pulled and self._request.idempotent
+        return self._answer_state is AWAITED and self._repeatable and self._request.idempotent
+
+    @property
+    def _repeatable(self) -> bool:
+        """All of the request is still in our hands."""
+        return self._request_state is HELD or isinstance(self._request.body, bytes | None)
 
     # --- sending
 
@@ -158,7 +191,7 @@ class Exchange:
             head, body = head + body, None
         connection.begin(self, head, self._end)
         if body is None:
-            self._sent = True
+            self._request_state = SENT
             self._sent_at = connection.moved
             return
         if request.expect_continue:
@@ -169,13 +202,13 @@ class Exchange:
     async def _send_body(self, body: bytes | Upload) -> None:
         if self._go_on is not None:
             await asyncio.wait((self._go_on,), timeout=_CONTINUE_PATIENCE)
+        self._request_state = SENDING
         connection = self._connection
         if isinstance(body, bytes):
             for start in range(0, len(body), _WHOLE_BODY):
                 connection.write(body[start : start + _WHOLE_BODY])
                 await connection.drained()
             return
-        self._pulled = True
         length = self._request.length
         sink = _UploadSink(connection, length)
         await body.pipe(sink)
@@ -188,7 +221,7 @@ class Exchange:
     def _upload_ended(self, task: asyncio.Task[None]) -> None:
         self._upload = None
         if task.cancelled():
-            if self._received_all:
+            if self._answer_state is COMPLETE:
                 self._give_up()
             elif self.head is None:
                 self._fail(SendError("sending the request was cancelled"))
@@ -196,19 +229,20 @@ class Exchange:
             return
         error = task.exception()
         if error is None:
-            self._sent = True
+            self._request_state = SENT
             self._sent_at = self._loop.time()
-            if self._received_all and not self._over:
+            if self._answer_state is COMPLETE:
                 # An answer that was over first leaves doubts about who reads what.
-                self._over = True
+                self._answer_state = OVER
                 self._connection.close()
-        elif not self._over:
+        elif self._answer_state is not OVER:
             self._fail(error)
 
     # --- receiving, told by the connection
 
     def received(self, data: bytes) -> None:
-        self._answered = True
+        if self._answer_state is AWAITED:
+            self._answer_state = HEADS
         try:
             if self.body is None:
                 rest = self._read_heads(data)
@@ -221,7 +255,7 @@ class Exchange:
             self._fail(exc)
 
     def ended(self, cause: Exception | None) -> None:
-        if self._received_all:
+        if self._answer_state is COMPLETE:
             # The origin has said all and does not care for the rest of our body.
             self._give_up()
             return
@@ -238,9 +272,9 @@ class Exchange:
             self._fail(exc)
 
     def _no_answer(self) -> UpstreamError:
-        if self._answered:
+        if self._answer_state is not AWAITED:
             return UpstreamClosed("the connection ended within the response head")
-        if not self._sent:
+        if self._request_state is not SENT:
             return SendError("the connection ended while the request was sent")
         return UpstreamClosed("the connection ended without an answer")
 
@@ -304,8 +338,9 @@ class Exchange:
     def _begin_body(self, rest: bytes) -> None:
         head = self.head
         assert head is not None
+        self._answer_state = BODY
         body = self.body = UpstreamBody(head.length, self)
-        if self._go_on is not None and not self._pulled and self._upload is not None:
+        if self._go_on is not None and self._repeatable and self._upload is not None:
             # Refused before it was sent (RFC 9110 section 10.1.1).
             self._upload.cancel()
         if head.framing is Framing.NONE:
@@ -337,12 +372,12 @@ class Exchange:
         head, body = self.head, self.body
         assert head is not None
         assert body is not None
-        self._received_all = True
+        self._answer_state = COMPLETE
         self._decoder = None
         body.finish(trailers)
         if not reusable or not head.keep_alive:
             self._give_up()
-        elif not self._sent:
+        elif self._request_state is not SENT:
             # The reader of the answer may stay to see the request through.
             if self._upload is None:
                 self._give_up()
@@ -350,7 +385,7 @@ class Exchange:
             # The origin answered without having read what we wrote.
             self._give_up()
         else:
-            self._over = True
+            self._answer_state = OVER
             body.detach()
             self._connection.release()
 
@@ -369,9 +404,9 @@ class Exchange:
 
     def _give_up(self) -> None:
         """Leave the connection in a state in which nobody can use it again."""
-        if self._over:
+        if self._answer_state is OVER:
             return
-        self._over = True
+        self._answer_state = OVER
         if self.body is not None:
             self.body.detach()
         if self._upload is not None:
@@ -398,7 +433,7 @@ class Exchange:
 
     def deadline(self, now: float) -> float:
         timeouts, connection = self._settings.timeouts, self._connection
-        if not self._sent or connection.writing_paused:
+        if self._request_state is not SENT or connection.writing_paused:
             limit, since = timeouts.idle, connection.moved
         elif self.head is None:
             limit, since = timeouts.response, max(self._sent_at, connection.drained_at)
@@ -417,7 +452,7 @@ class Exchange:
         elif self._connection.writing_paused:
             error = IdleTimeout(f"the origin took no byte for {timeouts.idle:g} s")
             error.phase = "request body"
-        elif not self._sent:
+        elif self._request_state is not SENT:
             error = RequestTimeout(f"no byte of the request came for {timeouts.idle:g} s")
         elif self.head is None:
             error = ResponseHeadTimeout(f"no answer within {timeouts.response:g} s")
