@@ -27,7 +27,6 @@ from rolo.proxy.helpers.locations import rewrite_cookie, rewrite_refresh, rewrit
 from rolo.proxy.helpers.paths import add_prefix, strip_prefix
 from rolo.proxy.outgoing import outgoing_headers, outgoing_request, raw_tail
 from rolo.proxy.request_rules import has_dot_segment
-from rolo.proxy.websocket_proxy import subprotocols
 from rolo.request import Request, get_raw_path
 from rolo.response import Response
 from rolo.routing import Router
@@ -35,6 +34,7 @@ from rolo.wire import http1
 from rolo.wire.admission import admit
 from rolo.wire.content_codings import parse_codings
 from rolo.wire.fields import HeaderFields
+from rolo.wire.handshake import subprotocols
 from rolo.wire.hop_by_hop import end_to_end, response_headers
 from rolo.wire.proxy_status import check_name, proxy_status
 from rolo.wire.target import join_target, parse_upstream, split_target

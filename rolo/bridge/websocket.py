@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import time
 import typing as t
 
@@ -22,7 +20,8 @@ from rolo.websocket.adapter import (
     TextMessage,
     WebSocketAdapter,
 )
-from rolo.wire.fields import RESERVED, RawHeaders
+from rolo.wire.fields import RESERVED, RawHeaders, values_of
+from rolo.wire.handshake import is_key
 from rolo.wire.http1 import check_head
 from rolo.wire.reserved_fields import answer_fields
 
@@ -155,17 +154,9 @@ def check_handshake(head: RequestHead) -> None:
         raise BadRequest("websocket handshake with a body")
     if names.count(b"sec-websocket-version") > 1:
         raise BadRequest("several Sec-WebSocket-Version")
-    keys = [value for name, value in head.headers if name.lower() == b"sec-websocket-key"]
+    keys = values_of(head.headers, b"sec-websocket-key")
     if len(keys) > 1 or any(not is_key(key) for key in keys):
         raise BadRequest("malformed Sec-WebSocket-Key")
-
-
-def is_key(key: bytes) -> bool:
-    """Whether ``key`` may stand in Sec-WebSocket-Key."""
-    try:
-        return len(base64.b64decode(key, validate=True)) == 16
-    except binascii.Error:
-        return False
 
 
 def websocket_environ(

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import collections
 import dataclasses
-import hashlib
 import typing as t
 
 from rolo.bridge.downstream import Capabilities, RequestHead
-from rolo.bridge.websocket import is_key
 from rolo.errors import BadRequest, ClientDisconnected, DownstreamError
 from rolo.native.http import CAPABILITIES, REASONS, answer_head
 from rolo.net.ledger import Ledger
 from rolo.net.websocket import Liveness, WebSocketPeer
 from rolo.websocket.errors import WebSocketProtocolError
-from rolo.wire.fields import RawHeaders
+from rolo.wire.fields import RawHeaders, values_of
+from rolo.wire.handshake import accept_value, extensions, is_key, subprotocols
 from rolo.wire.http1 import Framing, ParsedRequest, encode_response_head
 from rolo.wire.permessage_deflate import Deflate, accept_offer
 
 if t.TYPE_CHECKING:
     from rolo.native.connection import Connection
 
-# RFC 6455 section 1.3
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 # What the handshake itself says; handlers cannot.
 _HANDSHAKE_FIELDS = frozenset(
     b"connection upgrade sec-websocket-accept sec-websocket-extensions sec-websocket-protocol "
@@ -45,7 +40,7 @@ class ClientHandshake:
 
     accept: bytes
     """The value of Sec-WebSocket-Accept that answers its key."""
-    subprotocols: tuple[str, ...]
+    subprotocols: list[str]
     extensions: str
 
     @classmethod
@@ -53,23 +48,15 @@ class ClientHandshake:
         """:raises BadRequest: it is broken
         :raises UpgradeRequired: a version other than 13
         """
-        found: dict[bytes, list[bytes]] = collections.defaultdict(list)
-        for name, value in parsed.headers:
-            found[name.lower()].append(value)
-        if found[b"sec-websocket-version"] != [b"13"]:
+        if values_of(parsed.headers, b"sec-websocket-version") != [b"13"]:
             raise UpgradeRequired("websocket version other than 13")
-        keys = found[b"sec-websocket-key"]
+        keys = values_of(parsed.headers, b"sec-websocket-key")
         if len(keys) != 1 or not is_key(keys[0]):
             raise BadRequest("malformed Sec-WebSocket-Key")
         if parsed.framing is not Framing.NONE:
             raise BadRequest("websocket handshake with a body")
-        offered = b",".join(found[b"sec-websocket-protocol"]).decode("latin-1").split(",")
-        digest = hashlib.sha1(keys[0] + _GUID, usedforsecurity=False).digest()
-        return cls(
-            base64.b64encode(digest),
-            tuple(part.strip() for part in offered if part.strip()),
-            b",".join(found[b"sec-websocket-extensions"]).decode("latin-1"),
-        )
+        headers = parsed.headers
+        return cls(accept_value(keys[0]), subprotocols(headers), extensions(headers))
 
 
 class NativeWebSocket:
@@ -94,7 +81,7 @@ class NativeWebSocket:
         self, connection: Connection, head: RequestHead, handshake: ClientHandshake
     ) -> None:
         self.head = head
-        self.subprotocols = list(handshake.subprotocols)
+        self.subprotocols = handshake.subprotocols
         self.gone = False
         self._connection = connection
         self._handshake: ClientHandshake = handshake

@@ -30,6 +30,7 @@ from rolo.upstream.websocket import (
 from rolo.upstream.websocket_client import WebSocketClient
 from rolo.websocket.request import WebSocketRequest
 from rolo.wire.fields import RawHeaders
+from rolo.wire.handshake import subprotocols
 from rolo.wire.target import Upstream, parse_upstream
 
 
@@ -211,13 +212,6 @@ def outgoing_handshake(
     return Handshake(
         head.origin, head.target, without_handshake_fields(head.headers), subprotocols(head.headers)
     )
-
-
-def subprotocols(headers: RawHeaders) -> list[str]:
-    """Return the subprotocols that a handshake with these fields offers, in order."""
-    values = [value for name, value in headers if name.lower() == b"sec-websocket-protocol"]
-    offered = b",".join(values).decode("latin-1").split(",")
-    return [name.strip() for name in offered if name.strip()]
 
 
 def refused(refusal: HandshakeRefused) -> Response:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import dataclasses
-import hashlib
 import os
 
 from rolo.errors import (
@@ -29,7 +28,8 @@ from rolo.upstream.settings import (
 )
 from rolo.upstream.websocket_connection import Place, UpstreamConnection
 from rolo.websocket.errors import WebSocketError
-from rolo.wire.fields import RawHeaders
+from rolo.wire.fields import RawHeaders, values_of
+from rolo.wire.handshake import accept_value, extensions
 from rolo.wire.hop_by_hop import response_headers
 from rolo.wire.http1 import (
     BodyDecoder,
@@ -37,14 +37,13 @@ from rolo.wire.http1 import (
     ParsedResponse,
     body_decoder,
     encode_request_head,
+    list_items,
     parse_response_head,
 )
 from rolo.wire.permessage_deflate import OFFER, Deflate, accepted_by_server
 from rolo.wire.reserved_fields import request_fields
 from rolo.wire.target import Origin
 
-# RFC 6455 section 1.3
-_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 # Made anew on each leg (RFC 6455 section 4), or of one leg only.
 _HANDSHAKE_FIELDS = frozenset(
     b"sec-websocket-key sec-websocket-accept sec-websocket-version sec-websocket-extensions "
@@ -243,26 +242,20 @@ def _agreed(
 
     :raises BadResponse: it is not the answer to what we asked
     """
-    found: dict[bytes, list[bytes]] = {}
-    for name, value in parsed.headers:
-        found.setdefault(name.lower(), []).append(value)
-
-    def options(name: bytes) -> list[bytes]:
-        return [o.strip().lower() for o in b",".join(found.get(name, ())).split(b",")]
-
-    if b"websocket" not in options(b"upgrade") or b"upgrade" not in options(b"connection"):
-        raise BadResponse("101 to something else than a websocket")
-    digest = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
-    if found.get(b"sec-websocket-accept") != [digest]:
+    headers = parsed.headers
+    for name, option in (b"upgrade", b"websocket"), (b"connection", b"upgrade"):
+        if option not in list_items(b",".join(values_of(headers, name))):
+            raise BadResponse("101 to something else than a websocket")
+    if values_of(headers, b"sec-websocket-accept") != [accept_value(key)]:
         raise BadResponse("101 without the right Sec-WebSocket-Accept")
-    chosen = b",".join(found.get(b"sec-websocket-protocol", ())).decode("latin-1").strip()
+    chosen = b",".join(values_of(headers, b"sec-websocket-protocol")).decode("latin-1").strip()
     if chosen and chosen not in handshake.subprotocols:
         raise BadResponse(f"101 with the subprotocol {chosen!r}, which was not offered")
-    extensions = b",".join(found.get(b"sec-websocket-extensions", ())).decode("latin-1").strip()
-    if extensions and not settings.compression:
+    extended = extensions(headers)
+    if extended and not settings.compression:
         raise BadResponse("101 with an extension that was not offered")
     try:
-        parameters = accepted_by_server(extensions)
+        parameters = accepted_by_server(extended)
     except ValueError as exc:
         raise BadResponse(f"101 with an {exc}") from exc
     deflate = Deflate(parameters, client=True) if parameters is not None else None

@@ -20,6 +20,11 @@ RESERVED = frozenset(
 (RFC 9112 section 6, RFC 9110 section 7.6.1)."""
 
 
+def values_of(headers: RawHeaders, name: bytes) -> list[bytes]:
+    """Return the values of the fields called ``name`` (in lower case), in their order."""
+    return [value for field, value in headers if field.lower() == name]
+
+
 class HeaderFields:
     """Header fields over the very list of raw pairs that goes on the wire.
 
