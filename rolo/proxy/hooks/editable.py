@@ -179,6 +179,15 @@ class _Body:
                 data = data.encode(codec_of(self.charset).name)
         self.plain = bytes(data)
 
+    @property
+    def data(self) -> bytes:
+        """The whole body, as :meth:`read`; setting it is :meth:`set_data`."""
+        return self.read()
+
+    @data.setter
+    def data(self, data: bytes | str) -> None:
+        self.set_data(data)
+
     def set_json(self, document: t.Any) -> None:
         """Send ``document`` as JSON in the place of the body.
 
@@ -483,6 +492,15 @@ class ProxiedResponse(_Body):
             return True
         # A hook may put a body where there was none, with another status.
         return self.plain is not None and self.status not in _BODILESS
+
+    @property
+    def status_code(self) -> int:
+        """The same as :attr:`status`, under werkzeug's name."""
+        return self.status
+
+    @status_code.setter
+    def status_code(self, status: int) -> None:
+        self.status = status
 
     @property
     def reused(self) -> bool:

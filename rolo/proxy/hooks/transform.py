@@ -123,7 +123,9 @@ def chunk_stage(function: ChunkFunction | ChunkGenerator, label: str | None = No
     """Return the stage of a function or generator function over pieces of bytes."""
     name = label or f"transform {name_of(function)}"
     if is_generator(function):
-        return lambda pieces: guarded(name, t.cast(ChunkGenerator, function)(iter(pieces)))
+        return lambda pieces: guarded(
+            name, _only_bytes(t.cast(ChunkGenerator, function)(iter(pieces)))
+        )
     each = t.cast(ChunkFunction, function)
 
     def stage(pieces: Pieces) -> t.Iterator[bytes]:
@@ -134,9 +136,17 @@ def chunk_stage(function: ChunkFunction | ChunkGenerator, label: str | None = No
             elif isinstance(result, bytes | bytearray | memoryview):
                 yield bytes(result)
             else:
-                yield from guarded(name, iter(result))
+                yield from guarded(name, _only_bytes(result))
 
     return stage
+
+
+def _only_bytes(given: t.Iterable[t.Any]) -> t.Iterator[bytes]:
+    """:raises TypeError: a hook over pieces of a body gave something else"""
+    for each in (given,) if isinstance(given, str) else given:
+        if not isinstance(each, bytes | bytearray | memoryview):
+            raise TypeError(f"pieces of a body are bytes, not {type(each).__name__}: {each!r:.80}")
+        yield bytes(each)
 
 
 def line_stage(

@@ -133,3 +133,23 @@ def test_a_small_body_is_taken_whole_and_a_large_one_is_not_lost():
     large = pipeline([b"x" * 100_000] * 3, [], [chunk_stage(bytes.upper)])
     assert large.take_whole() is None
     assert b"".join(large) == b"X" * 300_000
+
+
+def gives_text(chunk):
+    return "text"
+
+
+def gives_texts(chunk):
+    return ["text"]
+
+
+def yields_text(chunks):
+    yield "text"
+
+
+@pytest.mark.parametrize("function", [gives_text, gives_texts, yields_text])
+def test_text_in_the_place_of_bytes_is_named(function):
+    with pytest.raises(HookError) as raised:
+        through(chunk_stage(function), b"x")
+    assert function.__name__ in str(raised.value)
+    assert str(raised.value.__cause__) == "pieces of a body are bytes, not str: 'text'"
