@@ -104,6 +104,13 @@ def test_a_second_upstream(scripted, dead, other):
     assert fetch(url).status == 502
 
 
+def test_a_second_upstream_for_answers_that_say_it_failed(scripted, origin, other):
+    origin.answer(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+    url = scripted(recipe("ask a second", urls={"http://localhost:9001": other.url}), origin.url)
+    assert fetch(url, "/y").body == b"ok"
+    assert other.last.target == "/y"
+
+
 def test_a_service_that_is_called(scripted, origin, other):
     url = scripted(recipe("call a", urls={"http://localhost:9001": other.url}), origin.url)
     other.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nyes")

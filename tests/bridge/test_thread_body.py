@@ -1,6 +1,7 @@
 """A body made on threads, between the loop and the one context of its exchange."""
 
 import asyncio
+import contextlib
 import contextvars
 import threading
 
@@ -35,7 +36,8 @@ class EntersAtOnce:
             thread = threading.Thread(target=enter)
             thread.start()
             thread.join(5)
-        self.loop.call_soon_threadsafe(callback, *args)
+        with contextlib.suppress(RuntimeError):  # as the real one, after the loop's end
+            self.loop.call_soon_threadsafe(callback, *args)
 
     def let_go(self):
         pass
@@ -53,6 +55,6 @@ def test_a_worker_has_left_the_context_of_its_exchange_when_the_loop_hears_of_it
 
     workers = WorkerPool(2)
     try:
-        assert asyncio.run(main()) == ["entered"]
+        assert set(asyncio.run(main())) == {"entered"}
     finally:
         workers.shutdown()
