@@ -90,11 +90,13 @@ def answer_of(response: Response, environ: t.Callable[[], t.Any], method: str) -
         whole = passing.read_whole_nowait() if isinstance(passing, LoopBody) else None
     # A handler may say by an empty body that it knows of HEAD.
     known = whole is not None and (not bodiless or (whole and method == "HEAD"))
-    try:
-        check_head(reason, headers)
-        headers = answer_fields(headers, len(whole or b"") if known else None, bodiless=bodiless)
-    except ValueError as exc:
-        raise UnsendableAnswer(str(exc)) from None
+    if answer is None or not answer.as_received:
+        length = len(whole or b"") if known else None
+        try:
+            check_head(reason, headers)
+            headers = answer_fields(headers, length, bodiless=bodiless)
+        except ValueError as exc:
+            raise UnsendableAnswer(str(exc)) from None
     close, runs = response.close, _asked_on_close(response) or _runs_code(body)
     if status == 204 or status < 200:
         # RFC 9110 section 8.6

@@ -33,6 +33,9 @@ class UpstreamAnswer:
     """It came over a connection that had carried others before."""
     retried: str | None = None
     """Why the request was sent twice; ``None`` if it was not."""
+    as_received: bool = False
+    """Head and framing are those that our codec has read, hop-by-hop fields apart: there is
+    nothing to check. Whoever lets others edit them says that it is so no more."""
 
 
 class LazyResponse(Response):

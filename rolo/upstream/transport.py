@@ -137,6 +137,7 @@ class LoopTransport:
                 answer.version,
                 connection.exchanges > 1,
                 retried,
+                as_received=True,
             )
 
     async def close(self) -> None:

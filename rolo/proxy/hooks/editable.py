@@ -580,6 +580,7 @@ class ProxiedResponse(_Body):
                 answer.reused,
                 answer.retried,
             )
+        answer.as_received = False
         answer.status = self.status
         answer.reason = self.raw_reason
         answer.headers = self.headers.pairs
