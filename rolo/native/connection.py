@@ -57,7 +57,7 @@ LOG = logging.getLogger(__name__)
 
 READ_SIZE = 64 * 1024
 """Bytes read from a socket at once, at most; asyncio would read four times as much."""
-POURED_READ_SIZE = 112 * 1024
+PIPED_READ_SIZE = 112 * 1024
 """The same while a body is piped, which leaves nothing of what was read before."""
 WEBSOCKET_READ_SIZE = 256 * 1024
 """The same for websockets: a message of 64 KiB, headers and all, should come at once."""
@@ -138,7 +138,7 @@ class ServerState:
         # that are never read into cost nothing.
         self.read_buffer = read_buffer(WEBSOCKET_READ_SIZE)
         self.request_window = self.read_buffer[:READ_SIZE]
-        self.piped_window = self.read_buffer[:POURED_READ_SIZE]
+        self.piped_window = self.read_buffer[:PIPED_READ_SIZE]
         self._empty: asyncio.Future[None] | None = None
         self._ticker = Ticker(self.loop)
         self._ticker.add(self, _tick(self.settings))

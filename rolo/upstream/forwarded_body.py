@@ -31,9 +31,9 @@ class ForwardedBody(LoopBody):
             self.upstream if self._thread_reader is None else self._left_over(self._thread_reader)
         )
 
-    async def _left_over(self, feed: ThreadReader) -> t.AsyncIterator[bytes]:
+    async def _left_over(self, reader: ThreadReader) -> t.AsyncIterator[bytes]:
         """What a thread has left over."""
-        for piece in await feed.stop():
+        for piece in await reader.stop():
             yield piece
         async for piece in self.upstream:
             yield piece

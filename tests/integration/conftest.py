@@ -13,6 +13,7 @@ from relays import relayed, relaying  # noqa: F401 - fixtures
 from threaded_origin import ThreadedOrigin
 
 from rolo.gateway import Gateway
+from rolo.proxy import ProxyHandler
 from rolo.serving import ServerTls, serve
 
 HERE = pathlib.Path(__file__).parent
@@ -114,3 +115,18 @@ def each_client(request):
     """As ``proxy``, for what the server plays no part in: once for each way to forward."""
     with contextlib.ExitStack() as running:
         yield Commanded(*request.param.split("-"), running)
+
+
+@pytest.fixture
+def rewriting(start, origin):
+    """Serve a proxy with hooks in front of ``origin``; returns its URL."""
+    handlers = []
+
+    def rewriting(*hooks, **functions):
+        handler = ProxyHandler(origin.url, hooks=hooks, **functions)
+        handlers.append(handler)
+        return start(handler).url
+
+    yield rewriting
+    for handler in handlers:
+        handler.close()

@@ -30,21 +30,6 @@ def origin():
         yield origin
 
 
-@pytest.fixture
-def rewriting(start, origin):
-    """Serve a proxy with hooks in front of ``origin``; returns its URL."""
-    handlers = []
-
-    def rewriting(*hooks, **functions):
-        handler = ProxyHandler(origin.url, hooks=hooks, **functions)
-        handlers.append(handler)
-        return start(handler).url
-
-    yield rewriting
-    for handler in handlers:
-        handler.close()
-
-
 class Told(Hooks):
     """Notes the end of each exchange."""
 

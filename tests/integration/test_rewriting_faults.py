@@ -11,7 +11,7 @@ from werkzeug.exceptions import UnprocessableEntity
 from wire import Truncated, Wire, chunked, fetch
 
 from rolo.errors import BodyTooLarge, PartOfBody
-from rolo.proxy import Event, Hooks, ProxyHandler, takes_parts
+from rolo.proxy import Event, Hooks, takes_parts
 from rolo.proxy.helpers import TransformBodies
 from rolo.wire.content_codings import encode
 
@@ -20,21 +20,6 @@ from rolo.wire.content_codings import encode
 def served_on(request):
     """Below the hooks nothing depends on the server."""
     return tuple(request.param.split("-"))
-
-
-@pytest.fixture
-def rewriting(start, origin):
-    """Serve a proxy with hooks in front of ``origin``; returns its URL."""
-    handlers = []
-
-    def rewriting(*hooks, **functions):
-        handler = ProxyHandler(origin.url, hooks=hooks, **functions)
-        handlers.append(handler)
-        return start(handler).url
-
-    yield rewriting
-    for handler in handlers:
-        handler.close()
 
 
 def answered(body, *lines, status="200 OK"):

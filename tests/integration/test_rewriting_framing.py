@@ -21,21 +21,6 @@ def served_on(request):
     return tuple(request.param.split("-"))
 
 
-@pytest.fixture
-def rewriting(start, origin):
-    """Serve a proxy with hooks in front of ``origin``; returns its URL."""
-    handlers = []
-
-    def rewriting(*hooks, **functions):
-        handler = ProxyHandler(origin.url, hooks=hooks, **functions)
-        handlers.append(handler)
-        return start(handler).url
-
-    yield rewriting
-    for handler in handlers:
-        handler.close()
-
-
 FIELDS = {"Content-Length": "1", "Transfer-Encoding": "chunked", "Connection": "X-A", "TE": "x"}
 
 

@@ -26,21 +26,6 @@ def second():
         yield second
 
 
-@pytest.fixture
-def rewriting(start, origin):
-    """Serve a proxy with hooks in front of ``origin``; returns its URL."""
-    handlers = []
-
-    def rewriting(*hooks, **functions):
-        handler = ProxyHandler(origin.url, hooks=hooks, **functions)
-        handlers.append(handler)
-        return start(handler).url
-
-    yield rewriting
-    for handler in handlers:
-        handler.close()
-
-
 def post(url, body, *, in_chunks=False):
     if not in_chunks:
         return fetch(url, "/a", "POST", body=body)
