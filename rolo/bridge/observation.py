@@ -43,6 +43,13 @@ _HEAD = 512
 _numbers = itertools.count(1)
 
 
+class Open(t.Protocol):
+    """An exchange that is not over."""
+
+    def is_ahead(self) -> bool:
+        """Whether its client may have seen what has not been told yet. Any thread."""
+
+
 class Observation:
     """The observers of one bridge.
 
@@ -55,6 +62,9 @@ class Observation:
         self._to: dict[type[Event], tuple[Delivery, ...]] = {
             kind: tuple(each for each in self._deliveries if each.wants(kind)) for kind in METHODS
         }
+        self._open: set[Open] = set()
+        self._caught_up = threading.Condition()
+        self._waiting = 0
 
     def begin(
         self, kind: t.Literal["http", "websocket"], head: RequestHead, line: bytes | None = None
@@ -117,6 +127,43 @@ class Observation:
             for delivery in deliveries:
                 delivery.put(event, weight)
 
+    def opened(self, exchange: Open) -> None:
+        """Note that ``exchange`` is under way."""
+        self._open.add(exchange)
+
+    def over(self, exchange: Open) -> None:
+        """Note that all of ``exchange`` has been told."""
+        self._open.discard(exchange)
+        self.caught_up()
+
+    def caught_up(self) -> None:
+        """Note that an exchange is no longer ahead of what was told of it."""
+        if self._waiting:
+            with self._caught_up:
+                self._caught_up.notify_all()
+
+    def wait_observed(self, timeout: float | None = 5.0) -> bool:
+        """Wait until the observers were told of all that happened before this call; see
+        :meth:`rolo.serving.RunningServer.wait_observed`. Any thread but the loop's."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+
+        def left() -> float | None:
+            return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+        ahead = [each for each in list(self._open) if each.is_ahead()]
+        if ahead:
+            with self._caught_up:
+                self._waiting += 1
+                told = self._caught_up.wait_for(
+                    lambda: not any(each in self._open and each.is_ahead() for each in ahead),
+                    left(),
+                )
+                self._waiting -= 1
+            if not told:
+                return False
+        marks = [delivery.mark() for delivery in self._deliveries]
+        return all(mark.wait(left()) for mark in marks)
+
     def close(self, timeout: float | None = 5.0) -> None:
         """Let the observers see what is left, and end their threads.
 
@@ -164,7 +211,7 @@ class Delivery:
         self._idle = True
         self._wake = threading.Semaphore(0)
         self._hurry = threading.Event()
-        self._stopping = False
+        self._stopping = self._ended = False
         self._logged: set[tuple[str, type[BaseException]]] = set()
 
     def wants(self, kind: type[Event]) -> bool:
@@ -195,6 +242,22 @@ class Delivery:
                 self._wake.release()
             if waiting * 2 > self._max_bytes or len(self._queue) * 2 > self._max_events:
                 self._hurry.set()
+
+    def mark(self) -> threading.Event:
+        """Return what is set when all that was put before has been handed over."""
+        mark = threading.Event()
+        with self._lock:
+            thread = self._thread
+            if thread is None or self._ended or thread is threading.current_thread():
+                mark.set()
+                return mark
+            if self._missed:
+                self._queue.append((self._take_missed(), 0))
+            self._queue.append((mark, 0))
+            self._idle = False
+            self._hurry.set()
+            self._wake.release()
+        return mark
 
     def stop(self) -> None:
         """Hand over what is here, and nothing more."""
@@ -261,6 +324,7 @@ class Delivery:
                     self._queue.append((self._take_missed(), 0))
                     self._wake.release()
                 elif self._stopping:
+                    self._ended = True
                     break
                 else:
                     self._idle = True
@@ -270,10 +334,13 @@ class Delivery:
         queue, methods = self._queue, self._methods
         while queue:
             event, weight = queue.popleft()
-            if type(event) is Missed:
+            kind = type(event)
+            if kind in methods:
+                self._call(METHODS[kind], methods[kind], event)
+            elif kind is Missed:
                 self._call("on_missed", self._observer.on_missed, event)
             else:
-                self._call(METHODS[type(event)], methods[type(event)], event)
+                event.set()
             self._taken_bytes += weight
             del event
 

@@ -32,6 +32,8 @@ from rolo.websocket.request import WebSocketRequest
 from rolo.wire.close_codes import LOST
 from rolo.wire.fields import RawHeaders
 
+_BODILESS = (204, 304)
+
 HttpService = t.Callable[[HttpDownstream], t.Coroutine[t.Any, t.Any, None]]
 WebSocketService = t.Callable[[WebSocketDownstream], t.Coroutine[t.Any, t.Any, None]]
 
@@ -72,6 +74,8 @@ class Progress:
     """How far an exchange has come; tells of its steps."""
 
     __slots__ = (
+        "_headers",
+        "ahead",
         "answered",
         "broken",
         "exchange",
@@ -96,6 +100,27 @@ class Progress:
         self.upstream_status: int | None = None
         self.answered: float | None = None
         self.received = self.sent = 0
+        self.ahead = False
+        """Something that the client may see is told of afterwards only."""
+        self._headers: RawHeaders = []
+        observation.opened(self)
+
+    def is_ahead(self) -> bool:
+        """Whether the client may have seen what has not been told yet: the end, mostly."""
+        if self.ahead or self.whole:
+            return True
+        # Who counts bytes knows the end before anybody tells it.
+        return self.status is not None and self.sent >= self._due()
+
+    def _due(self) -> float:
+        """Return how many bytes the answer has, as far as its head says so."""
+        head = self.exchange.head
+        if self.status in _BODILESS or (head is not None and head.method == "HEAD"):
+            return 0
+        for name, value in self._headers:
+            if name.lower() == b"content-length" and value.isdigit():
+                return int(value)
+        return float("inf")
 
     def decided(self, response: Response) -> None:
         """The handlers have decided on ``response``."""
@@ -117,6 +142,7 @@ class Progress:
 
     def answer(self, status: int, reason: bytes, headers: RawHeaders) -> None:
         self.status = status
+        self._headers = headers
         self.answered = time.monotonic()
         self.observation.tell(Answer, self.exchange, status, reason, headers)
 
@@ -147,6 +173,7 @@ class Progress:
             self.sent,
             self.answered,
         )
+        self.observation.over(self)
 
     def _outcome(self, gone: bool) -> tuple[Outcome, Failure | None]:
         if self.whole:
@@ -158,6 +185,23 @@ class Progress:
         if gone or isinstance(broken, ClientDisconnected):
             return "client_left", None
         return "aborted", None if broken is None else Failure.of(broken)
+
+
+class WebSocketProgress(Progress):
+    """How far a websocket has come."""
+
+    __slots__ = ("_downstream",)
+
+    def __init__(
+        self, observation: Observation, exchange: Exchange, downstream: WebSocketDownstream
+    ) -> None:
+        self._downstream = downstream
+        super().__init__(observation, exchange)
+
+    def is_ahead(self) -> bool:
+        """As of a request. Where the server shows it, a close counts from when it is there."""
+        peer: t.Any = getattr(self._downstream, "end", None)
+        return self.ahead or (peer is not None and peer.ended_with is not None)
 
 
 class ObservedHttp:
@@ -253,6 +297,7 @@ class ObservedHttp:
         progress = self.progress
         if trailers and not self._downstream.gone:
             progress.observation.tell(AnswerTrailers, progress.exchange, trailers)
+        progress.ahead = True
         await self._downstream.end(trailers)
         progress.whole = True
 
@@ -263,12 +308,14 @@ class ObservedHttp:
         if not self._downstream.gone:
             progress.answer(status, reason, headers)
             progress.piece_out(body)
+        progress.ahead = True
         await self._downstream.send_complete(status, reason, headers, body)
         progress.whole = True
 
     def abort(self, error: BaseException | None = None) -> None:
         if self.progress.broken is None:
             self.progress.broken = error
+        self.progress.ahead = True
         self._downstream.abort(error)
 
 
@@ -289,7 +336,8 @@ class ObservedWebSocket:
         self._downstream = downstream
         self.head: RequestHead = downstream.head
         self.capabilities: Capabilities = downstream.capabilities
-        self.progress = Progress(observation, observation.begin("websocket", downstream.head))
+        exchange = observation.begin("websocket", downstream.head)
+        self.progress = WebSocketProgress(observation, exchange, downstream)
         self.subprotocols: list[str] = downstream.subprotocols
         self.closed: int | None = None
         """The code of the first close, ``None`` before."""
@@ -327,12 +375,19 @@ class ObservedWebSocket:
         self._downstream.watch_gone(callback)
 
     async def accept(self, subprotocol: str | None, headers: RawHeaders) -> None:
-        await self._downstream.accept(subprotocol, headers)
-        if subprotocol is not None:
-            headers = [(b"Sec-WebSocket-Protocol", subprotocol.encode("latin-1")), *headers]
-        self.progress.answer(101, b"Switching Protocols", headers)
+        progress = self.progress
+        progress.ahead = True
+        try:
+            await self._downstream.accept(subprotocol, headers)
+            if subprotocol is not None:
+                headers = [(b"Sec-WebSocket-Protocol", subprotocol.encode("latin-1")), *headers]
+            progress.answer(101, b"Switching Protocols", headers)
+        finally:
+            progress.ahead = False
+            progress.observation.caught_up()
 
     async def reject(self, status: int, reason: bytes, headers: RawHeaders, body: bytes) -> None:
+        self.progress.ahead = True
         await self._downstream.reject(status, reason, headers, body)
         if not self.capabilities.denial:
             status, reason, headers, body = 403, b"", [], b""
@@ -357,6 +412,7 @@ class ObservedWebSocket:
     async def close(self, code: int | None, reason: str) -> None:
         if self.progress.status == 101:
             self._note_close("server", 1005 if code is None else code, reason)
+        self.progress.ahead = True
         await self._downstream.close(code, reason)
 
     @property

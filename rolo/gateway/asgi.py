@@ -91,6 +91,12 @@ class AsgiGateway:
         """The ASGI 3 interface."""
         await self._application(scope, receive, send)
 
+    def wait_observed(self, timeout: float | None = 5.0) -> bool:
+        """Block until the observers were told of all that happened before the call; see
+        :meth:`rolo.serving.RunningServer.wait_observed`."""
+        observation = self.bridge.observation
+        return observation is None or observation.wait_observed(timeout)
+
     def close(self) -> None:
         """End the worker threads. Call it when the server has stopped."""
         self.bridge.close()

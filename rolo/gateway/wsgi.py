@@ -45,19 +45,24 @@ class WsgiGateway:
     def __init__(self, gateway: Gateway, *, observers: t.Iterable[Observer] = ()) -> None:
         self.gateway = gateway
         observers = tuple(observers)
-        self._observation = Observation(observers) if observers else None
+        self.observation = Observation(observers) if observers else None
 
     def __call__(
         self, environ: WSGIEnvironment, start_response: StartResponse
     ) -> t.Iterable[bytes]:
-        if self._observation is None:
+        if self.observation is None:
             return self._serve(environ, start_response)
-        return observed_call(self._serve, self._observation, environ, start_response)
+        return observed_call(self._serve, self.observation, environ, start_response)
+
+    def wait_observed(self, timeout: float | None = 5.0) -> bool:
+        """Block until the observers were told of all that happened before the call; see
+        :meth:`rolo.serving.RunningServer.wait_observed`."""
+        return self.observation is None or self.observation.wait_observed(timeout)
 
     def close(self) -> None:
         """End the threads of the observers. Call it when the server has stopped."""
-        if self._observation is not None:
-            self._observation.close()
+        if self.observation is not None:
+            self.observation.close()
 
     def _serve(
         self,

@@ -394,10 +394,10 @@ class Connection(BaseConnection):
         if value is not None:
             headers = [*headers, (b"Proxy-Status", value.encode("ascii"))]
         head, body = answer_head(error.status, self.server_state.date, headers)
-        self.write(head + body)
         observation = self.server_state.observation
-        if observation is not None:
+        if observation is not None:  # before the client can see it
             observation.refused(self._client, seen, error, headers, body)
+        self.write(head + body)
         self.linger()
 
     # --- deadlines ----------------------------------------------------------------------

@@ -109,7 +109,7 @@ class Fitted:
     exchanges: ExchangeHandler | None = None
     """The same application without ASGI around it; ``None`` if it is no gateway."""
     observation: Observation | None = None
-    """Is told of what the server refuses before ``app`` sees it."""
+    """Is told of what is served, and of what the server refuses before ``app`` sees it."""
 
     @classmethod
     def of_gateway(cls, app: AsgiGateway, close: t.Callable[[], None] | None = None) -> t.Self:
@@ -121,7 +121,10 @@ class Fitted:
 class RunningServer(abc.ABC):
     """A server that accepts connections. Leaving its ``with`` block shuts it down."""
 
-    def __init__(self, name: str, settings: Settings) -> None:
+    def __init__(
+        self, name: str, settings: Settings, observation: Observation | None = None
+    ) -> None:
+        self._observation = observation
         self.name = name
         self.tls = settings.tls is not None
         self.host = settings.host
@@ -137,6 +140,20 @@ class RunningServer(abc.ABC):
         if self._path is not None:
             return f"{scheme}+unix://{self._path.replace('/', '%2F')}"
         return f"{scheme}://{url_host(self.host)}:{self.port}"
+
+    def wait_observed(self, timeout: float | None = 5.0) -> bool:
+        """Block until the observers were told of all that happened before the call.
+
+        That is every event of an exchange of which a client could know: once it has an answer,
+        its observers are told of the request, of the answer, and, if it has all of it, of the
+        end. What a client has sent and the server has not read yet, a close or a leaving for
+        example, is still to happen. Any thread but the server's loop.
+
+        :param timeout: seconds; ``None`` for no limit
+        :returns: False if ``timeout`` passed before: an observer is slow, or a handler goes
+            on although its client has all of the answer
+        """
+        return self._observation is None or self._observation.wait_observed(timeout)
 
     @abc.abstractmethod
     def shutdown(self, timeout: float | None = None) -> None:
@@ -263,7 +280,7 @@ class LoopServer(RunningServer):
     """A server on the loop of its own thread."""
 
     def __init__(self, adapter: LoopAdapter, fitted: Fitted, settings: Settings) -> None:
-        super().__init__(adapter.name, settings)
+        super().__init__(adapter.name, settings, fitted.observation)
         self._adapter = adapter
         self._fitted = fitted
         self._settings = settings

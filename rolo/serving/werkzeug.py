@@ -75,7 +75,7 @@ class WerkzeugAdapter(Adapter):
         from rolo.gateway.wsgi import WsgiGateway
 
         app = WsgiGateway(gateway, observers=observers)
-        return Fitted(app, app.close)
+        return Fitted(app, app.close, observation=app.observation)
 
     def fit_app(self, app: App, *, threads: int | None) -> Fitted:
         if is_asgi(app):
@@ -90,7 +90,7 @@ class ThreadServer(RunningServer):
     """werkzeug's server, accepting in a thread of its own."""
 
     def __init__(self, name: str, fitted: Fitted, settings: Settings) -> None:
-        super().__init__(name, settings)
+        super().__init__(name, settings, fitted.observation)
         self._fitted = fitted
         self._settings = settings
         self._lock = threading.Lock()

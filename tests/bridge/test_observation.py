@@ -8,6 +8,7 @@ from looking_on import Seen
 
 from rolo.bridge.downstream import RequestHead
 from rolo.bridge.observation import Observation
+from rolo.bridge.observed import Progress
 from rolo.observing import AnswerBody, Ended, Interim, Missed, Observer, RequestBody, RequestStarted
 
 
@@ -27,7 +28,8 @@ def observe():
 
 def head(**fields):
     given = {"headers": [], "http_version": "1.1", "scheme": "http", "path": "/", "query": b""}
-    return RequestHead("GET", b"/", **{**given, **fields})
+    method = fields.pop("method", "GET")
+    return RequestHead(method, b"/", **{**given, **fields})
 
 
 class Stuck(Seen):
@@ -121,3 +123,89 @@ def test_an_observer_that_hangs_is_left_behind(observe, caplog):
 def test_only_observers_observe():
     with pytest.raises(TypeError, match="not an Observer"):
         Observation([print])
+
+
+class Slow(Seen):
+    """Comes to each event only when it is let go."""
+
+    def __init__(self):
+        super().__init__()
+        self.go = threading.Semaphore(0)
+
+    def on_request(self, event):
+        assert self.go.acquire(timeout=5)
+        self.told(event)
+
+
+def test_who_waits_goes_on_when_all_observers_were_told_what_was_before(observe):
+    slow, quick = Slow(), Seen()
+    observation = observe(slow, quick)
+    observation.begin("http", head())
+    observation.begin("http", head())
+    assert not observation.wait_observed(timeout=0)
+    slow.go.release()
+    assert not observation.wait_observed(timeout=0)
+    slow.go.release()
+    assert observation.wait_observed()
+    assert slow.queue.qsize() == quick.queue.qsize() == 2
+
+
+def test_nothing_to_tell_is_not_waited_for(observe):
+    observation = observe(Seen())
+    assert observation.wait_observed(timeout=0)
+    observation.begin("http", head())
+    observation.close()
+    assert observation.wait_observed(timeout=0)
+
+
+def test_an_observer_that_waits_for_the_observers_does_not_wait_for_itself(observe):
+    class Waiting(Seen):
+        def on_request(self, event):
+            self.told(observation.wait_observed(timeout=0))
+
+    waiting = Waiting()
+    observation = observe(waiting)
+    observation.begin("http", head())
+    assert waiting.next() is True
+
+
+def test_who_waits_is_told_of_a_gap_first(observe):
+    slow = Stuck()
+    slow.max_events = 1
+    observation = observe(slow)
+    observation.begin("http", head())
+    assert slow.entered.wait(5)
+    for _ in range(3):
+        observation.begin("http", head())
+    slow.go.set()
+    assert observation.wait_observed()
+    assert Missed in [type(event) for event in slow.queue.queue]
+
+
+@pytest.mark.parametrize(
+    ("given", "headers", "sent", "ahead"),
+    [
+        pytest.param((200, "GET"), [(b"Content-Length", b"3")], b"ab", False, id="some is to come"),
+        pytest.param((200, "GET"), [(b"content-length", b"3")], b"abc", True, id="all of a length"),
+        pytest.param((200, "HEAD"), [(b"Content-Length", b"3")], b"", True, id="no body to HEAD"),
+        pytest.param((304, "GET"), [(b"Content-Length", b"3")], b"", True, id="no body of a 304"),
+        pytest.param((200, "GET"), [], b"abc", False, id="no length"),
+    ],
+)
+def test_who_counts_bytes_knows_of_the_end_before_it_is_told(observe, given, headers, sent, ahead):
+    status, method = given
+    seen = Seen()
+    observation = observe(seen)
+    progress = Progress(observation, observation.begin("http", head(method=method)))
+    progress.answer(status, b"", headers)
+    progress.piece_out(sent)
+    assert progress.is_ahead() is ahead
+    progress.whole = True
+    assert progress.is_ahead()
+    waited = threading.Thread(target=lambda: seen.told(observation.wait_observed(5)))
+    waited.start()
+    progress.over(gone=False)
+    waited.join(5)
+    events = list(seen.queue.queue)
+    assert events.pop() is True
+    assert isinstance(events.pop(), Ended)

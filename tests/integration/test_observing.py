@@ -16,7 +16,16 @@ from wire import Truncated, Wire, fetch
 from rolo import Request, Response
 from rolo.gateway import Gateway
 from rolo.gateway.wsgi import WsgiGateway
-from rolo.observing import AnswerBody, Interim, Message, Observer, RequestBody, WebSocketClosed
+from rolo.observing import (
+    Answer,
+    AnswerBody,
+    Ended,
+    Interim,
+    Message,
+    Observer,
+    RequestBody,
+    WebSocketClosed,
+)
 from rolo.proxy import ProxyHandler
 from rolo.serving import Limits, serve
 
@@ -108,6 +117,35 @@ def test_every_server_shows_an_exchange_a_refusal_and_a_websocket(start, seen):
     ]
     end = events[-1]
     assert (end.outcome, end.status, end.received, end.sent) == ("complete", 101, 3, 3)
+
+
+def test_who_has_an_answer_waits_without_sleeping_for_observers_to_know_it(start, seen):
+    server = start(served_websocket, observers=[seen])
+    for number in range(1, 6):
+        assert fetch(server.url, "/").body == b"hello"
+        assert server.wait_observed()
+        assert [type(event) for event in seen.queue.queue].count(Ended) == number
+    with Client(server.url) as client:
+        client.open()
+        assert server.wait_observed()
+        assert [e.status for e in seen.queue.queue if isinstance(e, Answer)][-1] == 101
+        client.text("one")
+        assert client.message() == "one"
+        assert server.wait_observed()
+        assert [e.by for e in seen.queue.queue if isinstance(e, Message)] == ["client", "server"]
+
+
+def test_werkzeug_tells_when_its_observers_know(seen):
+    with serve(Gateway([reading]), server="werkzeug", observers=[seen]) as server:
+        assert fetch(server.url, "/up", "POST", body=b"12345").body == b"5"
+        assert server.wait_observed()
+        assert isinstance(seen.queue.queue[-1], Ended)
+    assert server.wait_observed(timeout=0)
+
+
+def test_a_server_without_observers_has_nothing_to_wait_for():
+    with serve(Gateway([hello])) as server:
+        assert server.wait_observed(timeout=0)
 
 
 def test_werkzeug_shows_what_wsgi_does(seen):
