@@ -33,6 +33,7 @@ def found(path):
         "rolo.serving",
         "rolo.gateway",
         "rolo.routing",
+        "rolo.matching",
         "rolo.websocket",
         "rolo.client",
         "rolo.portal",

@@ -282,7 +282,14 @@ class Router(t.Generic[E]):
 
 
 def _match(url_map: Map, request: Request, path: str) -> tuple[Rule, Mapping[str, t.Any]]:
-    adapter = _bind(url_map, request)
+    return match_raw(_bind(url_map, request), path)
+
+
+def match_raw(adapter: MapAdapter, path: str) -> tuple[Rule, Mapping[str, t.Any]]:
+    """Return the rule for ``path``, which is as on the wire, and its variables' values.
+
+    :raises HTTPException: no rule matches (404), not with this method (405), or a redirect
+    """
     if "%" not in path:
         return adapter.match(path, return_rule=True, websocket=False)
     try:
