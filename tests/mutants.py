@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import copy
 import functools
+import importlib
 import multiprocessing
 import os
 import pathlib
@@ -29,6 +31,13 @@ import typing as t
 ROOT = pathlib.Path(__file__).parents[1]
 EQUIVALENT = ROOT / "tests" / "equivalent_mutants.toml"
 SAID = ".said-by-the-tests"  # a file in the copy
+
+#: What tests and rolo import from elsewhere: once, before the processes that run the tests fork off.
+LIBRARIES = (
+    *("pytest", "hypothesis", "werkzeug.test", "pydantic", "greenlet", "trustme", "requests"),
+    *("hypercorn", "uvicorn", "httptools", "uvloop", "granian", "websockets", "wsproto"),
+    *("websocket", "h11", "h2.connection", "brotli", "zstandard"),
+)
 
 #: Tests that are nearest to a module and named after something else.
 NEAREST = {
@@ -333,9 +342,9 @@ def main() -> int:
     if arguments.sample is not None and arguments.sample < len(mutants):
         mutants = random.Random(arguments.seed).sample(mutants, arguments.sample)
         mutants.sort(key=lambda each: (each.module, each.line))
-    import hypothesis  # noqa: F401
-    import pytest  # noqa: F401
-    import werkzeug.test  # noqa: F401
+    for library in LIBRARIES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(library)
 
     with tempfile.TemporaryDirectory() as folder:
         left_out = shutil.ignore_patterns(".*", "__pycache__", "results", "site", "dist")

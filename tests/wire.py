@@ -68,6 +68,11 @@ class Wire:
         self.buffer += data
         return True
 
+    def wait(self):
+        """Wait until more has arrived, and leave it there."""
+        if not self.buffer:
+            self.socket.recv(1, socket.MSG_PEEK)
+
     def read_until(self, marker):
         """Return everything up to and including ``marker``."""
         while marker not in self.buffer:

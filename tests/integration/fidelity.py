@@ -83,24 +83,12 @@ class Exchange(Answer):
     def send(self, data):
         self._connection.sendall(data)
 
-    def heard_within(self, seconds):
-        """Whether any byte of the client's arrives within ``seconds``."""
-        if self._buffer:
-            return True
-        self._connection.settimeout(seconds)
-        try:
-            self._more()
-        except TimeoutError:
-            return False
-        finally:
-            self._connection.settimeout(DEADLINE)
-        return True
-
-    def gone(self):
-        """Wait until the proxy has closed the connection."""
+    def until_gone(self):
+        """Wait until the proxy has closed the connection, and return what it sent before."""
         with contextlib.suppress(EOFError, ConnectionError):
             while True:
                 self._more()
+        return bytes(self._buffer)
 
 
 class Origin:

@@ -108,7 +108,7 @@ def assert_one_reading(name, outcome):
     for exchange in outcome.exchanges:
         assert_well_formed(name, exchange)
     assert outer[0].get("x-smuggled") is None, name
-    assert outer[0].body in (b"", b"abc"), name
+    assert outer[0].body == (b"abc" if b"abc" in {**MALFORMED, **ODD}[name] else b""), name
 
 
 def assert_well_formed(name, exchange):
@@ -119,7 +119,7 @@ def assert_well_formed(name, exchange):
     lengths, codings = exchange.all("content-length"), exchange.all("transfer-encoding")
     assert len(exchange.all("host")) == 1, name
     assert len(lengths) + len(codings) <= 1, name
-    assert codings in ([], ["chunked"]), name
+    assert set(codings) <= {"chunked"}, name
     assert all(length.isdigit() for length in lengths), name
 
 

@@ -42,7 +42,7 @@ def test_a_hook_that_sets_one_on_an_answer_fails_by_name_too(rewriting):
     assert fetch(rewriting(SetHeaders(response={"Content-Length": "1"}))).status == 500
 
 
-def test_what_is_put_beneath_the_view_reaches_no_wire(rewriting, origin):
+def test_what_is_put_beneath_the_view_reaches_no_wire(rewriting, origin, served_on):
     def on_outgoing(context, outbound):
         if context.path == "/out":
             outbound.headers.pairs.append((b"Content-Length", b"1"))
@@ -58,10 +58,13 @@ def test_what_is_put_beneath_the_view_reaches_no_wire(rewriting, origin):
     answer = fetch(url, "/back")
     assert (answer.status, answer.body, answer.all("content-length")) == (200, b"ok", ["2"])
     assert [answer.get(name) for name in ("upgrade", "x-a")] == [None, None]
-    # What is not here yet has no length but the declared one.
+    # A blocking client has read no body yet, so that it has no length but the declared ones.
     answer = fetch(url, "/twice")
     assert len(answer.all("content-length")) == 1
-    assert answer.status == 500 or answer.body == b"ok"
+    if served_on[0] == "werkzeug":
+        assert answer.status == 500
+    else:
+        assert (answer.status, answer.body) == (200, b"ok")
 
 
 def test_edits_of_the_request_that_came_leave_its_body_whole(rewriting, origin):
@@ -143,11 +146,11 @@ def test_a_local_endpoint_that_sets_them_is_answered_whole(start):
     router = Router()
     router.add("/<path>", endpoint=endpoints)
     url = start(Gateway([RouterHandler(router)])).url
-    for path in ("short", "both", "advice"):
+    for path, framing in [("short", "3"), ("both", "chunked"), ("advice", "3")]:
         answer = fetch(url, f"/{path}")
         assert (answer.status, answer.body) == (200, b"abc"), path
         framed = answer.all("content-length") + answer.all("transfer-encoding")
-        assert framed in (["3"], ["chunked"]), path
+        assert framed == [framing], path
         assert len(answer.all("connection")) <= 1
         assert [answer.get(name) for name in ("keep-alive", "upgrade", "x-a")] == [None] * 3
     for path in ("coded", "twice"):
