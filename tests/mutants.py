@@ -54,7 +54,19 @@ NEAREST = {
         "tests/upstream/test_transport_answers.py",
     ],
     "rolo/upstream/relay.py": ["tests/upstream/test_watch.py"],
-    "rolo/native/connection.py": ["tests/native/test_native_http.py"],
+    "rolo/native/connection.py": [
+        "tests/native/test_native_connection.py",
+        "tests/native/test_native_http.py",
+    ],
+    "rolo/native/http.py": [
+        "tests/native/test_native_connection.py",
+        "tests/native/test_native_http.py",
+    ],
+    "rolo/native/websocket.py": [
+        "tests/native/test_native_handshake.py",
+        "tests/native/test_native_websocket.py",
+    ],
+    "rolo/portal/portal.py": ["tests/portal/test_portal.py", "tests/portal/test_cancellation.py"],
 }
 
 #: What else tests a module, by the longest prefix of its path that is here.
@@ -79,6 +91,7 @@ WIDER = {
     "rolo/gateway/": ["tests/gateway", "tests/integration/test_bridge_http.py"],
     "rolo/proxy/": ["tests/proxy", "tests/integration/test_forwarding.py"],
     "rolo/native/": ["tests/native", "tests/integration/test_fidelity_limits.py"],
+    "rolo/portal/watchdog": ["tests/integration/test_watchdog.py"],
     "rolo/portal/": ["tests/portal", "tests/integration/test_containment.py"],
     "rolo/config/": ["tests/config", "tests/test_cli.py"],
     "rolo/cli/": ["tests/test_cli.py"],
@@ -223,7 +236,15 @@ def says(node: ast.AST) -> bool:
         name = node.func.id
     return name.endswith(("Error", "Exception", "Warning", "Failure")) or name in (
         *("debug", "info", "warning", "error", "exception"),
+        *our_errors(),
     )
+
+
+@functools.cache
+def our_errors() -> frozenset[str]:
+    """Return the names of all errors of :mod:`rolo.errors`."""
+    parsed = ast.parse((ROOT / "rolo" / "errors.py").read_text())
+    return frozenset(node.name for node in parsed.body if isinstance(node, ast.ClassDef))
 
 
 def mutants_of(module: str, source: str) -> list[Mutant]:

@@ -269,3 +269,18 @@ def test_jobs_that_wait_in_an_executor_of_the_users_are_counted():
         assert jobs.queued == 1
         release.set()
     assert jobs.queued == 0
+
+
+def test_a_job_that_an_executor_does_not_take_is_not_counted():
+    executor = concurrent.futures.ThreadPoolExecutor(1)
+    executor.shutdown()
+    jobs = ExecutorWorkers(executor)
+    with pytest.raises(RuntimeError, match="shutdown"):
+        jobs.run(pytest.fail)
+    assert jobs.queued == 0
+
+
+def test_an_executor_of_the_users_stays_the_users():
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        ExecutorWorkers(executor).shutdown()
+        assert executor.submit(lambda: "still there").result(5) == "still there"
