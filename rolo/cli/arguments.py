@@ -45,9 +45,7 @@ def parse(argv: t.Sequence[str]) -> Invocation:
     """
     parser = _Parser(prog="rolo", description="A reverse proxy that you embed and script.")
     parser.add_argument("--version", action="version", version=f"rolo {__version__}")
-    commands = parser.add_subparsers(
-        dest="command", metavar="COMMAND", required=True, parser_class=_Parser
-    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     parsers = {name: commands.add_parser(name, help=what) for name, what in COMMANDS.items()}
     command = next((word for word in argv if word in COMMANDS), None)
     if command is None:
