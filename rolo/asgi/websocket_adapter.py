@@ -21,7 +21,7 @@ class ASGIWebSocketAdapter(PortalWebSocketAdapter):
     close_timeout: float = 5.0
     """Seconds that :meth:`wait_closed` waits for the client's close frame."""
 
-    downstream: AsgiWebSocketDownstream
+    _downstream: AsgiWebSocketDownstream
 
     def __init__(
         self, scope: Scope, receive: Receive, send: Send, loop: asyncio.AbstractEventLoop
@@ -30,24 +30,24 @@ class ASGIWebSocketAdapter(PortalWebSocketAdapter):
 
     async def asgi_send_async(self, event: Event) -> None:
         """Send one ASGI event."""
-        await self.downstream.send_event(event)
+        await self._downstream.send_event(event)
 
     async def asgi_receive_async(self) -> Event:
         """Return the next ASGI event."""
-        return await self.downstream.receive_event()
+        return await self._downstream.receive_event()
 
     def asgi_send(self, event: Event, timeout: float | None = None) -> None:
         """As :meth:`asgi_send_async`, blocking for at most ``timeout`` seconds."""
-        self._call(self.downstream.send_event(event), timeout)
+        self._call(self._downstream.send_event(event), timeout)
 
     def asgi_receive(self, timeout: float | None = None) -> Event:
         """As :meth:`asgi_receive_async`, blocking for at most ``timeout`` seconds.
 
         :raises TimeoutError: no event came in time; a later one is kept
         """
-        return self.portal.call(self.downstream.receive_event(timeout))
+        return self._portal.call(self._downstream.receive_event(timeout))
 
     async def wait_closed(self) -> None:
         """After a close of ours, wait for the client's close frame, at most
         ``close_timeout`` seconds."""
-        await self.downstream.wait_closed(self.close_timeout)
+        await self._downstream.wait_closed(self.close_timeout)

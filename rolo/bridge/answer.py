@@ -75,7 +75,7 @@ def answer_of(response: Response, environ: t.Callable[[], t.Any], method: str) -
     :raises UnsendableAnswer: no server could send its head as one head, or it does not say
         clearly where its body ends; the response is the caller's to close
     """
-    answer = response.untouched_answer if isinstance(response, LazyResponse) else None
+    answer = response._untouched_answer if isinstance(response, LazyResponse) else None
     if answer is not None:
         status, reason, headers, body = answer.status, answer.reason, answer.headers, answer.body
     else:
@@ -117,7 +117,7 @@ def answer_of(response: Response, environ: t.Callable[[], t.Any], method: str) -
 def close_runs_code(response: Response) -> bool:
     """Whether to close ``response`` is to run code of the user's, which may block or wait: not
     for the loop to do."""
-    answer = response.untouched_answer if isinstance(response, LazyResponse) else None
+    answer = response._untouched_answer if isinstance(response, LazyResponse) else None
     body = response.response if answer is None else answer.body
     return _asked_on_close(response) or _runs_code(body)
 
@@ -144,7 +144,7 @@ def _status_line(response: Response) -> tuple[int, bytes]:
 
 
 def _completed_headers(response: Response, environ: t.Callable[[], t.Any]) -> RawHeaders:
-    if isinstance(response, LazyResponse) and response.is_forwarded:
+    if isinstance(response, LazyResponse) and response._is_forwarded:
         # What an upstream sent is not for us to complete, but a body that a handler put in
         # its place has a length of its own.
         if response.is_sequence and "Content-Length" in response.headers:

@@ -110,7 +110,7 @@ class HttpExchanges:
             if fault is not None:
                 raise fault
             self._limits.check_exchanges(self._under_way)
-            self._limits.check_head(request.head)
+            self._limits.check_head(request._head)
             if request.method == WEBSOCKET:
                 # The name under which websocket handshakes are routed; nobody else may use it.
                 raise UnusableMethod("the method WEBSOCKET is not for requests")
@@ -134,8 +134,8 @@ class HttpExchanges:
         response = LazyResponse()
         try:
             if self._handlers.mode == "loop":
-                request.portal.task = request.portal.owner
-                await request.portal.run_in_greenlet(self._process, request, response)
+                request._portal.task = request._portal.owner
+                await request._portal.run_in_greenlet(self._process, request, response)
             else:
                 await self._process_on_thread(request, response)
         except ClientDisconnected:
@@ -151,22 +151,22 @@ class HttpExchanges:
         return response
 
     def _process(self, request: BridgeRequest, response: Response) -> None:
-        request.portal.enter()
+        request._portal.enter()
         self._handlers.gateway.process(request, response)
 
     async def _process_on_thread(self, request: BridgeRequest, response: Response) -> None:
-        length = None if request.body.is_empty else _small_length(request)
+        length = None if request._body.is_empty else _small_length(request)
         if length is not None:
-            request.portal.task = request.portal.owner
-            await request.body.prefetch(length)
-        request.portal.task = None
+            request._portal.task = request._portal.owner
+            await request._body.prefetch(length)
+        request._portal.task = None
         self._limits.check_queued(self._handlers.workers.queued)
-        await self._handlers.run(request.portal, self._process, request, response)
+        await self._handlers.run(request._portal, self._process, request, response)
 
     async def _answer(
         self, response: Response, request: BridgeRequest, downstream: HttpDownstream
     ) -> None:
-        portal = request.portal
+        portal = request._portal
         portal.task = portal.owner
         if portal.gone:
             await self._drop(response, request)
@@ -247,7 +247,7 @@ class HttpExchanges:
     async def _drop(self, response: Response, request: BridgeRequest) -> None:
         """Close a response of which nothing is sent."""
         close = functools.partial(close_contained, response.close, request, _line)
-        await self._close_where(close_runs_code(response), close, request.portal)
+        await self._close_where(close_runs_code(response), close, request._portal)
 
     async def _close(self, answer: Answer, portal: Portal) -> None:
         await self._close_where(answer.close_runs_code, answer.close, portal)
@@ -266,13 +266,13 @@ class HttpExchanges:
 
 def _line(request: BridgeRequest) -> str:
     """What a log calls ``request``; a client must not write lines of its own into it."""
-    return ascii(f"{request.head.method} {request.head.target.decode('latin-1')}")[1:-1]
+    return ascii(f"{request._head.method} {request._head.target.decode('latin-1')}")[1:-1]
 
 
 def _small_length(request: BridgeRequest) -> int | None:
     """Return the length of a body that is declared, small, and will come unasked."""
     length = None
-    for name, value in request.head.headers:
+    for name, value in request._head.headers:
         lowered = name.lower()
         if lowered == b"content-length" and value.isdigit():
             length = int(value)

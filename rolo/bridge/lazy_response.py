@@ -47,22 +47,22 @@ class LazyResponse(Response):
 
     _answer: UpstreamAnswer | None
     _built: bool
-    is_forwarded: bool
+    _is_forwarded: bool
 
     def __init__(self, answer: UpstreamAnswer | None = None) -> None:
         # Deliberately not the base class's __init__: that is what _build does, later.
         own = self.__dict__
         own["_answer"] = answer
         own["_built"] = False
-        own["is_forwarded"] = answer is not None
+        own["_is_forwarded"] = answer is not None
 
     @property
-    def untouched_answer(self) -> UpstreamAnswer | None:
+    def _untouched_answer(self) -> UpstreamAnswer | None:
         """The upstream's answer, if that is what this response holds and nobody has
         looked at it."""
         return None if self._built else self._answer
 
-    def hold(self, answer: UpstreamAnswer) -> None:
+    def _hold(self, answer: UpstreamAnswer) -> None:
         """Become ``answer``, as if new. A body held before is closed."""
         own = self.__dict__
         if own["_built"] or own["_answer"] is not None:
@@ -70,16 +70,16 @@ class LazyResponse(Response):
             own.clear()
             own["_built"] = False
         own["_answer"] = answer
-        own["is_forwarded"] = True
+        own["_is_forwarded"] = True
 
     def update_from(self, other: t.Any) -> None:
-        answer = other.untouched_answer if isinstance(other, LazyResponse) else None
+        answer = other._untouched_answer if isinstance(other, LazyResponse) else None
         if answer is not None and not self._built:
-            self.hold(answer)
+            self._hold(answer)
             return
         self._build()
         super().update_from(other)
-        self.__dict__["is_forwarded"] = isinstance(other, LazyResponse) and other.is_forwarded
+        self.__dict__["_is_forwarded"] = isinstance(other, LazyResponse) and other._is_forwarded
 
     def close(self) -> None:
         if self._built:

@@ -124,12 +124,12 @@ class Progress:
 
     def decided(self, response: Response) -> None:
         """The handlers have decided on ``response``."""
-        untouched = getattr(response, "untouched_answer", None)
+        untouched = getattr(response, "_untouched_answer", None)
         if untouched is not None:
             self.upstream_status = untouched.status
             return
         self.failure = response._failure
-        if getattr(response, "is_forwarded", False):
+        if getattr(response, "_is_forwarded", False):
             self.upstream_status = response.status_code
 
     def piece_in(self, piece: bytes) -> None:

@@ -46,57 +46,60 @@ class BridgeRequest(Request):
     def __init__(self, head: RequestHead, body: RequestBody, portal: Portal) -> None:
         # The base class derives everything from an environment; here it is derived last.
         self.method = head.method
-        self.head = head
-        self.body = body
-        self.portal = portal
+        self._head = head
+        self._body = body
+        self._portal = portal
 
     @lazy
     def environ(self) -> WSGIEnvironment:
-        environ = wsgi_environ(self.head)
-        environ["wsgi.input"] = io.BytesIO() if self.body.is_empty else RequestStream(self.body)
+        environ = wsgi_environ(self._head)
+        environ["wsgi.input"] = io.BytesIO() if self._body.is_empty else RequestStream(self._body)
         environ["wsgi.input_terminated"] = True
-        environ["rolo.portal"] = self.portal
+        environ["rolo.portal"] = self._portal
         environ["werkzeug.request"] = self
         return environ
 
     @lazy
     def headers(self) -> Headers:
         return Headers(
-            [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.head.headers]
+            [
+                (name.decode("latin-1"), value.decode("latin-1"))
+                for name, value in self._head.headers
+            ]
         )
 
     @property
-    def raw_headers(self) -> RawHeaders:
+    def _raw_headers(self) -> RawHeaders:
         """The header pairs to forward: as they came, or as a handler left them."""
         if "headers" not in self.__dict__:
-            return self.head.headers
+            return self._head.headers
         return [
             (name.encode("latin-1"), str(value).encode("latin-1")) for name, value in self.headers
         ]
 
     @lazy
     def scheme(self) -> str:
-        return self.head.scheme
+        return self._head.scheme
 
     @lazy
     def server(self) -> tuple[str, int | None] | None:
-        return self.head.server
+        return self._head.server
 
     @lazy
     def root_path(self) -> str:
-        return self.head.root_path.rstrip("/")
+        return self._head.root_path.rstrip("/")
 
     @lazy
     def path(self) -> str:
-        path = self.head.path
-        if self.head.root_path and path.startswith(self.head.root_path):
-            path = path[len(self.head.root_path) :]
+        path = self._head.path
+        if self._head.root_path and path.startswith(self._head.root_path):
+            path = path[len(self._head.root_path) :]
         return "/" + path.lstrip("/")
 
     @lazy
     def query_string(self) -> bytes:
-        return self.head.query
+        return self._head.query
 
     @lazy
     def remote_addr(self) -> str | None:
-        return self.head.client[0] if self.head.client else None
+        return self._head.client[0] if self._head.client else None

@@ -226,14 +226,14 @@ class RequestStream(io.RawIOBase):
     """The file-like face of a :class:`RequestBody`: ``environ["wsgi.input"]``."""
 
     def __init__(self, body: RequestBody) -> None:
-        self.body = body
+        self._body = body
         self._rest: bytes | memoryview = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: t.Any) -> int:
-        rest = self._rest or self.body.read_piece()
+        rest = self._rest or self._body.read_piece()
         count = min(len(buffer), len(rest))
         buffer[:count] = rest[:count]
         self._rest = memoryview(rest)[count:]
@@ -243,14 +243,14 @@ class RequestStream(io.RawIOBase):
         """Read up to ``size`` bytes, waiting only for the first; all of it if negative."""
         if size is None or size < 0:
             return self.readall()
-        rest = self._rest or self.body.read_piece()
+        rest = self._rest or self._body.read_piece()
         self._rest = memoryview(rest)[size:]
         return bytes(rest[:size])
 
     def readall(self) -> bytes:
         pieces = [bytes(self._rest)]
         self._rest = b""
-        while piece := self.body.read_piece():
+        while piece := self._body.read_piece():
             pieces.append(piece)
         return b"".join(pieces)
 
@@ -258,7 +258,7 @@ class RequestStream(io.RawIOBase):
         limit = -1 if size is None else size
         line = bytearray()
         while limit < 0 or len(line) < limit:
-            rest = self._rest or self.body.read_piece()
+            rest = self._rest or self._body.read_piece()
             if not rest:
                 break
             window = bytes(rest) if limit < 0 else bytes(rest[: limit - len(line)])
@@ -272,4 +272,4 @@ class RequestStream(io.RawIOBase):
 
     def replay(self) -> bytes:
         """As :meth:`RequestBody.replay`."""
-        return self.body.replay()
+        return self._body.replay()

@@ -39,9 +39,9 @@ class PortalWebSocketAdapter(WebSocketAdapter):
     waits for ever; one that runs out raises :class:`TimeoutError`."""
 
     def __init__(self, downstream: WebSocketDownstream, portal: Portal) -> None:
-        self.downstream = downstream
-        self.portal = portal
-        self.successor: Successor | None = None
+        self._downstream = downstream
+        self._portal = portal
+        self._successor: Successor | None = None
         """Who goes on once the handler has returned; ``None`` if it serves to the end."""
         self._last_received_at: float | None = None
         self._receiving: asyncio.Task[str | bytes] | None = None
@@ -58,7 +58,7 @@ class PortalWebSocketAdapter(WebSocketAdapter):
         extra_headers: Headers | None = None,
         timeout: float | None = None,
     ) -> None:
-        self._call(self.downstream.accept(subprotocol, accept_fields(extra_headers)), timeout)
+        self._call(self._downstream.accept(subprotocol, accept_fields(extra_headers)), timeout)
 
     def reject(
         self,
@@ -69,37 +69,37 @@ class PortalWebSocketAdapter(WebSocketAdapter):
     ) -> None:
         whole = b"".join(body or ())
         fields = refusal_fields(status_code, headers, whole)
-        self._call(self.downstream.reject(status_code, b"", fields, whole), timeout)
+        self._call(self._downstream.reject(status_code, b"", fields, whole), timeout)
 
     def receive(self, timeout: float | None = None) -> CreateConnection | Message:
-        message = self.portal.call(self._receive(timeout))
+        message = self._portal.call(self._receive(timeout))
         self._last_received_at = time.time()
         if isinstance(message, str):
             return TextMessage(message)
         return BytesMessage(message)
 
     def send(self, event: Message, timeout: float | None = None) -> None:
-        self._call(self.downstream.send(event.data), timeout)
+        self._call(self._downstream.send(event.data), timeout)
 
     def close(
         self, code: int = 1001, reason: str | None = None, timeout: float | None = None
     ) -> None:
-        self._call(self.downstream.close(code, reason or ""), timeout)
+        self._call(self._downstream.close(code, reason or ""), timeout)
 
     def hand_over(self, successor: Successor) -> None:
-        self.successor = successor
+        self._successor = successor
 
     def _call(self, coroutine: t.Coroutine[t.Any, t.Any, T], timeout: float | None) -> T:
         if timeout is not None:
             coroutine = asyncio.wait_for(coroutine, timeout)
-        return self.portal.call(coroutine)
+        return self._portal.call(coroutine)
 
     async def _receive(self, timeout: float | None) -> str | bytes:
         if self._receiving is None:
             if timeout is None:
-                return await self.downstream.receive()
-            self._receiving = asyncio.get_running_loop().create_task(self.downstream.receive())
-            self.portal.track(self._receiving)
+                return await self._downstream.receive()
+            self._receiving = asyncio.get_running_loop().create_task(self._downstream.receive())
+            self._portal.track(self._receiving)
         # A wait that runs out must not lose the message that comes right after it.
         done, _ = await asyncio.wait((self._receiving,), timeout=timeout)
         if not done:

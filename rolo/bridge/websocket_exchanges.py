@@ -60,7 +60,7 @@ class WebSocketExchanges:
                 await self._accept_on_thread(request, portal, downstream)
             if self._observed:
                 t.cast(ObservedWebSocket, downstream).decided(request)
-            successor, adapter.successor = adapter.successor, None
+            successor, adapter._successor = adapter._successor, None
             if successor is not None:
                 # It may run for days: let go of what only the handler needed.
                 portal.task = None
@@ -76,8 +76,8 @@ class WebSocketExchanges:
                 raise
         finally:
             portal.task = None
-            if adapter.successor is not None:
-                adapter.successor.abandon()
+            if adapter._successor is not None:
+                adapter._successor.abandon()
 
     def _note_refusal(self, downstream: WebSocketDownstream, error: RoloError) -> None:
         if self._observed:

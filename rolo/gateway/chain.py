@@ -62,18 +62,18 @@ class RequestContext:
 def remember_context(context: RequestContext) -> None:
     """Let code that is given only the request of ``context`` find the context, until
     :func:`forget_context`, which has to follow: each knows the other meanwhile."""
-    context.request.__dict__["gateway_context"] = context
+    context.request.__dict__["_gateway_context"] = context
 
 
 def forget_context(context: RequestContext) -> None:
     """Undo :func:`remember_context`."""
-    context.request.__dict__["gateway_context"] = None
+    context.request.__dict__["_gateway_context"] = None
 
 
 def context_of(request: t.Any) -> RequestContext | None:
     """Return the context of the handler that is at work on ``request``, ``None`` if it has
     not remembered it."""
-    context: RequestContext | None = request.__dict__.get("gateway_context")
+    context: RequestContext | None = request.__dict__.get("_gateway_context")
     return context
 
 

@@ -125,7 +125,7 @@ def direct_request(request: Request, server: str | None) -> UpstreamRequest:
 def raw_headers(request: AnyRequest) -> RawHeaders:
     """Return the header pairs of ``request``, in order, repeats and case kept."""
     if isinstance(request, BridgeRequest):
-        return request.raw_headers
+        return request._raw_headers
     return [
         (name.encode("latin-1"), str(value).encode("latin-1")) for name, value in request.headers
     ]
@@ -134,7 +134,7 @@ def raw_headers(request: AnyRequest) -> RawHeaders:
 def _came(request: AnyRequest) -> RawHeaders | None:
     """Return the fields that a client sent, ``None`` where no server tells."""
     if isinstance(request, BridgeRequest):
-        return request.head.headers
+        return request._head.headers
     return request.environ.get("rolo.headers")
 
 
@@ -174,7 +174,7 @@ def _target(
     (``None``: it names none)."""
     asked: bytes | None = None
     if isinstance(request, BridgeRequest):
-        form = split_target(request.head.target, method)
+        form = split_target(request._head.target, method)
         below, query, asked = form.path, form.query, form.authority
     elif (uri := request.environ.get("RAW_URI")) and "rolo.headers" in request.environ:
         form = split_target(uri.encode("latin-1"), method)
@@ -216,13 +216,13 @@ def _edited(
 
 def _add_bridged_body(outgoing: UpstreamRequest, request: BridgeRequest, raw: RawHeaders) -> None:
     """Add a body that the bridge has checked, or will while it is pulled."""
-    length, chunked = _declared(request.head.headers)
-    body = request.body
+    length, chunked = _declared(request._head.headers)
+    body = request._body
     if body.is_empty:
         if length is not None:
             outgoing.body, outgoing.length = b"", 0
         return
-    if length is None and not chunked and request.head.http_version[0] == "1":
+    if length is None and not chunked and request._head.http_version[0] == "1":
         return
     outgoing.expect_continue = _expects_continue(raw)
     outgoing.length = length
@@ -258,7 +258,7 @@ def _add_body(outgoing: UpstreamRequest, request: Request, raw: RawHeaders) -> N
 def keep_body(request: AnyRequest) -> None:
     """Keep the body of ``request`` as it goes out, up to the replay limit."""
     if isinstance(request, BridgeRequest):
-        request.body.keep()
+        request._body.keep()
     elif isinstance(request, Request) and (kept := kept_input(request)) is not None:
         kept.record.keep(DEFAULT_REPLAY_LIMIT)
 
@@ -266,7 +266,7 @@ def keep_body(request: AnyRequest) -> None:
 def check_resendable(request: AnyRequest) -> None:
     """:raises BodyNotKept: the body of ``request`` cannot be sent once more"""
     if isinstance(request, BridgeRequest):
-        request.body.record.check()
+        request._body.record.check()
     elif isinstance(kept := request.environ.get("wsgi.input"), KeptInput):
         kept.record.check()
 
@@ -330,7 +330,7 @@ def _expects_continue(raw: RawHeaders) -> bool:
 
 def _http_version(request: AnyRequest) -> str:
     if isinstance(request, BridgeRequest):
-        return request.head.http_version
+        return request._head.http_version
     return str(request.environ.get("SERVER_PROTOCOL", "HTTP/1.1")).removeprefix("HTTP/")
 
 

@@ -267,7 +267,7 @@ class _WebSocketsUnderHooks:
 
 def upstream_answer_of(response: Response) -> UpstreamAnswer:
     """Return the response of a client of the user's as an upstream's answer."""
-    untouched = response.untouched_answer if isinstance(response, LazyResponse) else None
+    untouched = response._untouched_answer if isinstance(response, LazyResponse) else None
     if untouched is not None:
         return untouched
     headers = [
@@ -312,7 +312,7 @@ def interim_relay(request: Request) -> OnInterim | None:
     """Return what passes 1xx answers on to the client of ``request``, if its server can."""
     if not isinstance(request, BridgeRequest):
         return None
-    downstream = request.body.downstream
+    downstream = request._body.downstream
     if not downstream.capabilities.interim:
         return None
 

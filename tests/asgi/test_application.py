@@ -118,7 +118,7 @@ def test_a_small_body_is_there_before_a_thread_is_taken():
     """The handler reads it without another trip to the loop."""
 
     def handler(chain, context, response):
-        response.data = b"%d" % context.request.body.record.size + context.request.get_data()
+        response.data = b"%d" % context.request._body.record.size + context.request.get_data()
 
     scope = http_scope(method="POST", headers=[(b"host", b"x"), (b"content-length", b"3")])
     assert serve(handler, Call(*body(b"abc")), scope).body == b"3abc"
