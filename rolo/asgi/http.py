@@ -73,7 +73,7 @@ class AsgiHttpDownstream(Watched):
     ) -> None:
         super().__init__()
         self.head: RequestHead = head_from_scope(scope)
-        self.capabilities = capabilities or capabilities_of(scope)
+        self.capabilities = capabilities or capabilities_of(scope, send)
         self._spool_size = spool
         self.request_trailers: RawHeaders = []
         self.aborted: BaseException | None = None

@@ -41,7 +41,7 @@ class AsgiWebSocketDownstream(Watched):
     ) -> None:
         super().__init__()
         self.head: RequestHead = head_from_scope(scope)
-        self.capabilities = capabilities or capabilities_of(scope)
+        self.capabilities = capabilities or capabilities_of(scope, send)
         self.subprotocols: list[str] = list(scope.get("subprotocols") or ())
         self._receive = receive
         self._send = send
