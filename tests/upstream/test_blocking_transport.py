@@ -800,6 +800,35 @@ def test_whole_exchange_has_its_own_limit(origin, transport):
     assert time.monotonic() - started < DEADLINE
 
 
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({"total": 0.05}, errors.ExchangeTimeout),
+        ({"total": 0.05, "connect": 9}, errors.ExchangeTimeout),
+        ({"total": 9, "connect": 0.05}, errors.ConnectTimeout),
+        ({"connect": 0.05}, errors.ConnectTimeout),
+    ],
+    ids=repr,
+)
+def test_connecting_has_its_own_time_and_that_of_the_whole(transport, monkeypatch, options, kind):
+    given = []
+
+    def dial(origin, timeout):
+        given.append(timeout)
+        threading.Event().wait(timeout)
+        raise errors.ConnectTimeout("no connection", target=str(origin))
+
+    client = transport(**options)
+    monkeypatch.setattr(client._dialer, "dial", dial)
+    with pytest.raises(kind) as caught:
+        client.send(outgoing("http://origin.test"))
+    assert caught.value.target == "http://origin.test"
+    assert 0 < given[0] <= 0.05
+    if kind is errors.ExchangeTimeout:
+        assert "not over within 0.05 s: still connecting" in str(caught.value)
+        assert caught.value.retry_safe
+
+
 # --- TLS --------------------------------------------------------------------------------
 
 
