@@ -274,6 +274,15 @@ async def test_a_head_without_an_end_may_be_as_long_as_allowed(world):
     assert str(error).startswith("response head of more than 100 bytes")
 
 
+@with_origin(limits={"max_fields": 3})
+async def test_an_answer_may_have_as_many_fields_as_allowed(world):
+    for fields, allowed in [(b"A: 1\r\n" * 2, True), (b"A: 1\r\n" * 3, False)]:
+        task = await world.sending()
+        world.origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + fields + b"\r\n")
+        await turns()
+        assert (type(task.exception()) is BadResponse) == (not allowed)
+
+
 @pytest.mark.parametrize(
     ("start", "said"),
     [
