@@ -45,6 +45,8 @@
     ├── BodyNotKept                        500    a body that has gone out cannot be sent again
     │   └── ReplayLimitExceeded            500    nor one that is too long to be kept
     ├── RetryRefused                       500    a hook wants another try that cannot be made
+    ├── InjectedFault                      502    a fault that was asked for, of rolo.faults
+    ├── FaultUnavailable                   500    one that is not to be had here
     └── NoPortalError                      500    a blocking call where nothing may block
 
 ``status`` is the HTTP status the client gets as long as no head was sent; after
@@ -248,6 +250,22 @@ class RetryRefused(RoloError):
     too many. See :meth:`~rolo.proxy.ProxyContext.retry`."""
 
     phase = "retry"
+
+
+class InjectedFault(RoloError):
+    """Something went wrong because somebody asked for it: a fault of :mod:`rolo.faults`."""
+
+    side = "injected"
+    phase = "fault"
+    status = 502
+    proxy_status = None
+
+
+class FaultUnavailable(RoloError):
+    """A fault was asked for that is not to be had here: most want the connection itself,
+    which the native server gives."""
+
+    phase = "fault"
 
 
 class NoPortalError(RoloError):

@@ -28,6 +28,9 @@ class Response(WerkzeugResponse):
     _failure: Failure | None = None
     """The error that this stands for, if it stands for one; for logs and observers."""
 
+    _spoiler: t.Any = None
+    """What spoils this answer on its way out, a :class:`~rolo.bridge.downstream.Spoiler`."""
+
     _runs_on_close = False
     """Whether somebody has given :meth:`call_on_close` a function, which may do anything."""
 
@@ -53,6 +56,7 @@ class Response(WerkzeugResponse):
         self.response = other.response
         self.direct_passthrough = other.direct_passthrough
         self._failure = getattr(other, "_failure", None)
+        self._spoiler = getattr(other, "_spoiler", None)
         super().call_on_close(partial(_run_close_callbacks, other))
         if getattr(other, "_runs_on_close", False):
             self._runs_on_close = True

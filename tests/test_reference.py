@@ -30,6 +30,7 @@ def found(path):
         "rolo",
         "rolo.proxy",
         "rolo.proxy.helpers",
+        "rolo.faults",
         "rolo.serving",
         "rolo.gateway",
         "rolo.routing",

@@ -60,7 +60,7 @@ class AsgiHttpDownstream(Watched):
         "request_trailers",
     )
 
-    sink = unacknowledged = None
+    sink = unacknowledged = wire = None
 
     def __init__(
         self,

@@ -19,6 +19,8 @@ from rolo.wire.fields import RawHeaders
 class AsgiWebSocketDownstream(Watched):
     """One ASGI ``websocket`` call as a ``WebSocketDownstream``."""
 
+    wire = None
+
     __slots__ = (
         "_accepted",
         "_close_sent",

@@ -99,6 +99,10 @@ class Bridge:
         """Return the running loop's :class:`LoopScope`."""
         return self._handlers.loop_scope()
 
+    def begin_stop(self) -> None:
+        """Tell what waits on purpose on the running loop that the server stops."""
+        self._handlers.loop_scope().begin_stop()
+
     async def aclose(self) -> None:
         """Close what this bridge holds on the running loop: upstream connections, timers."""
         await self._handlers.close_loop_scope()

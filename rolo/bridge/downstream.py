@@ -15,6 +15,9 @@ from rolo.errors import DownstreamError
 from rolo.net.body_stream import Sink
 from rolo.wire.fields import RawHeaders
 
+if t.TYPE_CHECKING:
+    from rolo.portal.portal import Portal
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Capabilities:
@@ -36,6 +39,8 @@ class Capabilities:
     """``100 Continue`` is sent when the body is first asked for, not before."""
     framing: bool = False
     """Framing fields of the answer are ours to choose (else the server adds its own)."""
+    wire: bool = False
+    """The connection itself can be had, to break the protocol on purpose (:class:`Wire`)."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -60,6 +65,51 @@ class RequestHead:
     """Where the server leaves more, e.g. ``{"asgi.scope": scope}``."""
     size: int = 0
     """Bytes of the whole head; 0 where the server does not tell."""
+
+
+class Wire(t.Protocol):
+    """The connection of one HTTP answer, bare: for whoever breaks the protocol on purpose.
+
+    The loop's thread only. Bytes may be written between, or in the place of, what the calls of
+    :class:`HttpDownstream` write. Nobody checks them.
+    """
+
+    def head(self, status: int, reason: bytes, headers: RawHeaders) -> bytes:
+        """Return the head that ``send_head`` would send, which is not sent; what is sent of
+        the body afterwards is framed as this head says.
+
+        :raises ClientDisconnected: the client left
+        """
+
+    def write(self, *data: bytes) -> bool:
+        """Send bytes as they are. ``False`` asks to wait for :meth:`drained`.
+
+        :raises ClientDisconnected: the client left
+        """
+
+    async def drained(self) -> None:
+        """Wait until the client's side can take more.
+
+        :raises ClientDisconnected: the client left
+        """
+
+    def close(self) -> None:
+        """End the connection in order (FIN) once all that was written is sent. The answer is
+        over, whatever it lacks."""
+
+    def reset(self) -> None:
+        """Break the connection (RST) at once. The answer is over."""
+
+
+class Spoiler(t.Protocol):
+    """Stands between an answer and its downstream, for the worse."""
+
+    def spoil(self, downstream: HttpDownstream, portal: Portal) -> HttpDownstream:
+        """Return what the answer is sent to in the place of ``downstream``: of its calls,
+        only those that send are made.
+
+        :raises FaultUnavailable: the server cannot do it; nothing is sent yet
+        """
 
 
 class HttpDownstream(t.Protocol):
@@ -97,6 +147,10 @@ class HttpDownstream(t.Protocol):
     @property
     def request_trailers(self) -> RawHeaders:
         """Trailer fields of the request; empty before the end of the body."""
+
+    @property
+    def wire(self) -> Wire | None:
+        """The connection itself, bare; ``None`` without ``capabilities.wire``."""
 
     async def receive_body(self) -> bytes:
         """Return the next piece of the request body, ``b""`` at its end (and ever after).
@@ -145,6 +199,24 @@ class HttpDownstream(t.Protocol):
         """Break the answer off so that the client cannot take it for complete."""
 
 
+class WebSocketWire(t.Protocol):
+    """The connection of one websocket, bare: for whoever breaks the protocol on purpose. The
+    loop's thread only."""
+
+    def write(self, *data: bytes) -> None:
+        """Send bytes as they are, once the handshake is accepted; they are frames, or not."""
+
+    def withhold(self, pongs: bool = False, closes: bool = False) -> None:
+        """Answer no ping, or send no close frame: where one is due the connection ends."""
+
+    def lose(self, error: BaseException, *, reset: bool = False) -> None:
+        """End the connection without a close frame, at any time: in order (FIN), or with
+        ``reset`` at once (RST).
+
+        :param error: why, for observers
+        """
+
+
 class WebSocketDownstream(t.Protocol):
     """One websocket handshake and what follows, seen from the loop that carries it."""
 
@@ -160,6 +232,10 @@ class WebSocketDownstream(t.Protocol):
     def watch_gone(self, callback: t.Callable[[], None]) -> None:
         """As in :class:`HttpDownstream`; a close frame counts as leaving only before
         ``accept``."""
+
+    @property
+    def wire(self) -> WebSocketWire | None:
+        """The connection itself, bare; ``None`` without ``capabilities.wire``."""
 
     async def accept(self, subprotocol: str | None, headers: RawHeaders) -> None: ...
 

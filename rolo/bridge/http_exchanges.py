@@ -36,6 +36,8 @@ from rolo.bridge.thread_body import ThreadBody, close_soon
 from rolo.errors import (
     ClientDisconnected,
     DownstreamError,
+    FaultUnavailable,
+    InjectedFault,
     RoloError,
     UnsendableAnswer,
     UnusableMethod,
@@ -90,7 +92,12 @@ class HttpExchanges:
             response = self._refused(request, downstream.fault) or await self._decide(request)
             if self._observed:
                 t.cast(ObservedHttp, downstream).progress.decided(response)
-            await self._answer(response, request, downstream)
+            if request._spoiler is None and response._spoiler is None:
+                await self._answer(response, request, downstream)
+            else:
+                await self._answer_badly(response, request, downstream)
+        except InjectedFault as exc:
+            downstream.abort(exc)
         except ClientDisconnected as exc:
             LOG.debug("client left: %s %r", downstream.head.method, downstream.head.target)
             downstream.abort(exc)
@@ -163,6 +170,21 @@ class HttpExchanges:
         self._limits.check_queued(self._handlers.workers.queued)
         await self._handlers.run(request._portal, self._process, request, response)
 
+    async def _answer_badly(
+        self, response: Response, request: BridgeRequest, downstream: HttpDownstream
+    ) -> None:
+        """As :meth:`_answer`, spoilt on the way."""
+        portal, target = request._portal, downstream
+        try:
+            for spoiler in (request._spoiler, response._spoiler):
+                if spoiler is not None:
+                    target = spoiler.spoil(target, portal)
+        except FaultUnavailable as exc:
+            LOG.error("answer to %s cannot be spoilt: %s", _line(request), describe(exc))
+            await self._drop(response, request)
+            response, target = self._error_response(exc), downstream
+        await self._answer(response, request, target)
+
     async def _answer(
         self, response: Response, request: BridgeRequest, downstream: HttpDownstream
     ) -> None:
@@ -194,7 +216,7 @@ class HttpExchanges:
             await self._send_body_in_time(answer, portal, downstream)
             await downstream.end(answer.trailers())
         except Exception as exc:
-            if isinstance(exc, ClientDisconnected):
+            if isinstance(exc, ClientDisconnected | InjectedFault):
                 raise
             LOG.warning(
                 "answer to %s broken off: %s",

@@ -8,7 +8,14 @@ from __future__ import annotations
 import time
 import typing as t
 
-from rolo.bridge.downstream import Capabilities, HttpDownstream, RequestHead, WebSocketDownstream
+from rolo.bridge.downstream import (
+    Capabilities,
+    HttpDownstream,
+    RequestHead,
+    WebSocketDownstream,
+    WebSocketWire,
+    Wire,
+)
 from rolo.bridge.observation import Observation
 from rolo.bridge.observer import (
     Answer,
@@ -24,7 +31,7 @@ from rolo.bridge.observer import (
     Side,
     WebSocketClosed,
 )
-from rolo.errors import ClientDisconnected, DownstreamError, Failure
+from rolo.errors import ClientDisconnected, DownstreamError, Failure, InjectedFault
 from rolo.net.body_stream import SeenSink, Sink
 from rolo.response import Response
 from rolo.websocket.errors import WebSocketDisconnectedError
@@ -157,7 +164,7 @@ class Progress:
         :param gone: the client has left
         """
         broken = self.broken
-        if self.status is None and not gone and broken is not None and is_fault(broken):
+        if self.status is None and not gone and broken is not None and is_unanswered(broken):
             # Servers answer for an application that failed.
             self.whole, self.status, self.failure = True, 500, Failure.of(broken)
         outcome, failure = self._outcome(gone)
@@ -176,12 +183,14 @@ class Progress:
         self.observation.over(self)
 
     def _outcome(self, gone: bool) -> tuple[Outcome, Failure | None]:
+        broken = self.broken
+        if isinstance(broken, InjectedFault):
+            return "aborted", Failure.of(broken)
         if self.whole:
             failure = self.failure
             if failure is None:
                 return "complete", None
             return ("refused" if failure.is_refusal else "failed"), failure
-        broken = self.broken
         if gone or isinstance(broken, ClientDisconnected):
             return "client_left", None
         return "aborted", None if broken is None else Failure.of(broken)
@@ -276,6 +285,11 @@ class ObservedHttp:
     def unacknowledged(self) -> int | None:
         return self._downstream.unacknowledged
 
+    @property
+    def wire(self) -> Wire | None:
+        wire = self._downstream.wire
+        return None if wire is None else _ObservedWire(wire, self.progress)
+
     async def send_interim(self, status: int, headers: RawHeaders) -> None:
         downstream = self._downstream
         can = downstream.capabilities.interim and downstream.head.http_version != "1.0"
@@ -317,6 +331,34 @@ class ObservedHttp:
             self.progress.broken = error
         self.progress.ahead = True
         self._downstream.abort(error)
+
+
+class _ObservedWire:
+    """A wire on which somebody looks on: what is written to it counts as body."""
+
+    __slots__ = ("_progress", "_wire", "drained")
+
+    def __init__(self, wire: Wire, progress: Progress) -> None:
+        self._wire = wire
+        self._progress = progress
+        self.drained = wire.drained
+
+    def head(self, status: int, reason: bytes, headers: RawHeaders) -> bytes:
+        self._progress.answer(status, reason, headers)
+        return self._wire.head(status, reason, headers)
+
+    def write(self, *data: bytes) -> bool:
+        for piece in data:
+            self._progress.piece_out(piece)
+        return self._wire.write(*data)
+
+    def close(self) -> None:
+        self._progress.ahead = True
+        self._wire.close()
+
+    def reset(self) -> None:
+        self._progress.ahead = True
+        self._wire.reset()
 
 
 class ObservedWebSocket:
@@ -373,6 +415,11 @@ class ObservedWebSocket:
 
     def watch_gone(self, callback: t.Callable[[], None]) -> None:
         self._downstream.watch_gone(callback)
+
+    @property
+    def wire(self) -> WebSocketWire | None:
+        wire = self._downstream.wire
+        return None if wire is None else _ObservedWebSocketWire(wire, self)
 
     async def accept(self, subprotocol: str | None, headers: RawHeaders) -> None:
         progress = self.progress
@@ -460,6 +507,22 @@ class ObservedWebSocket:
         progress.observation.tell(WebSocketClosed, progress.exchange, by, code, reason)
 
 
+class _ObservedWebSocketWire:
+    """Tells of what is done to a websocket on purpose."""
+
+    __slots__ = ("_websocket", "_wire", "withhold", "write")
+
+    def __init__(self, wire: WebSocketWire, websocket: ObservedWebSocket) -> None:
+        self._wire = wire
+        self._websocket = websocket
+        self.write, self.withhold = wire.write, wire.withhold
+
+    def lose(self, error: BaseException, *, reset: bool = False) -> None:
+        progress = self._websocket.progress
+        progress.broken, progress.ahead = error, True
+        self._wire.lose(error, reset=reset)
+
+
 class _ObservedEnd:
     """What a relay uses of a :class:`~rolo.net.websocket.WebSocketPeer`."""
 
@@ -493,6 +556,11 @@ class _ObservedEnd:
             return True
 
         self._end.tap = seen
+
+
+def is_unanswered(error: BaseException) -> bool:
+    """Whether ``error`` leaves an answer to the server: not one that was to leave none."""
+    return is_fault(error) and not isinstance(error, InjectedFault)
 
 
 def is_fault(error: BaseException) -> bool:

@@ -89,6 +89,13 @@ class PortalWebSocketAdapter(WebSocketAdapter):
     def hand_over(self, successor: Successor) -> None:
         self._successor = successor
 
+    def _put_in_front(
+        self, make: t.Callable[[WebSocketDownstream, Portal], WebSocketDownstream]
+    ) -> None:
+        """Let what ``make`` returns stand in front of the downstream, for all that follows; not
+        once the handshake is answered. For faults; not public, as handlers see this object."""
+        self._downstream = make(self._downstream, self._portal)
+
     def _call(self, coroutine: t.Coroutine[t.Any, t.Any, T], timeout: float | None) -> T:
         if timeout is not None:
             coroutine = asyncio.wait_for(coroutine, timeout)

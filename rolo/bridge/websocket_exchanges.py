@@ -65,10 +65,10 @@ class WebSocketExchanges:
                 # It may run for days: let go of what only the handler needed.
                 portal.task = None
                 del request
-                await successor.run(downstream)
+                await successor.run(adapter._downstream)
             elif request.is_upgraded():
                 # A handler that returned has no more use for its websocket.
-                await downstream.close(1000, "")
+                await adapter._downstream.close(1000, "")
         except (ClientDisconnected, WebSocketDisconnectedError):
             LOG.debug("websocket client left: %r", downstream.head.target)
         except asyncio.CancelledError as exc:

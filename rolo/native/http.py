@@ -34,6 +34,7 @@ CAPABILITIES = Capabilities(
     denial=True,
     expect=True,
     framing=True,
+    wire=True,
 )
 
 # Fields of an answer that belong to this connection, or that we have to look at.
@@ -247,6 +248,10 @@ class NativeExchange(BodyStream):
         """Wait until the client's side can take more; see :class:`Sink`."""
         await self._connection.drained()
 
+    @property
+    def wire(self) -> BareConnection:
+        return BareConnection(self)
+
     async def end(self, trailers: RawHeaders | None = None) -> None:
         if self.gone:
             raise ClientDisconnected("the client left")
@@ -421,3 +426,35 @@ class NativeExchange(BodyStream):
             if name.lower() == b"content-length":
                 return int(value) - self._received
         return None
+
+
+class BareConnection:
+    """The :class:`~rolo.bridge.downstream.Wire` of an exchange."""
+
+    __slots__ = ("_exchange", "drained")
+
+    def __init__(self, exchange: NativeExchange) -> None:
+        self._exchange = exchange
+        self.drained = exchange.drained
+
+    def head(self, status: int, reason: bytes, headers: RawHeaders) -> bytes:
+        self._exchange._check_open()
+        return self._exchange._write_head(status, reason, headers, None)
+
+    def write(self, *data: bytes) -> bool:
+        exchange = self._exchange
+        if exchange.gone:
+            raise ClientDisconnected("the client left")
+        exchange._connection.write(*data)
+        return not exchange._connection.writing_paused
+
+    def close(self) -> None:
+        self._over().cut_short()
+
+    def reset(self) -> None:
+        self._over().reset()
+
+    def _over(self) -> Connection:
+        exchange = self._exchange
+        exchange._complete, exchange._keep_alive = True, False
+        return exchange._connection

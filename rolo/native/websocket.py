@@ -181,6 +181,10 @@ class NativeWebSocket:
             await self.reject(403, b"", [], b"")
 
     @property
+    def wire(self) -> BareWebSocket:
+        return BareWebSocket(self)
+
+    @property
     def end(self) -> WebSocketPeer | None:
         """The open websocket itself; ``None`` before it is accepted."""
         return self._end
@@ -262,3 +266,28 @@ class NativeWebSocket:
             self._connection.linger()
         elif self._end is not None:
             self._end.close_nowait(1011 if failed else 1000, "")
+
+
+class BareWebSocket:
+    """The :class:`~rolo.bridge.downstream.WebSocketWire` of a websocket."""
+
+    __slots__ = ("_websocket",)
+
+    def __init__(self, websocket: NativeWebSocket) -> None:
+        self._websocket = websocket
+
+    def write(self, *data: bytes) -> None:
+        self._websocket._open().write(*data)
+
+    def withhold(self, pongs: bool = False, closes: bool = False) -> None:
+        self._websocket._open().withhold(pongs=pongs, closes=closes)
+
+    def lose(self, error: BaseException, *, reset: bool = False) -> None:
+        websocket = self._websocket
+        websocket._answered = True
+        if websocket._end is not None:
+            websocket._end.lose(reset=reset)
+        elif reset:
+            websocket._connection.reset()
+        else:
+            websocket._connection.cut_short()

@@ -28,6 +28,8 @@ from rolo.wire.websocket_frames import (
 
 # Bytes that wait at an end without being counted: most messages are gone in the next moment.
 _UNCOUNTED = 4096
+# What is withheld on purpose, as bits.
+_PONGS, _CLOSES = 1, 2
 
 
 class WebSocketPeer:
@@ -65,6 +67,7 @@ class WebSocketPeer:
         "_reading_on",
         "_stuck_at",
         "_waiter",
+        "_withheld",
         "broken",
         "ended_by_us",
         "heard",
@@ -99,6 +102,7 @@ class WebSocketPeer:
         self._owed_pong: bytes | None = None
         self._stuck_at = -1
         self._reading_on = False
+        self._withheld = 0
         self._ledger = ledger
         self._max_held = max_held
         self._listed = False
@@ -204,7 +208,10 @@ class WebSocketPeer:
 
     def _send_close(self, code: int | None, reason: str) -> None:
         self._close_sent = self._reader.discarding = True
-        self._channel.write(encode_close(code, reason, client=self._client))
+        if self._withheld & _CLOSES:
+            self.lose()
+        else:
+            self._channel.write(encode_close(code, reason, client=self._client))
 
     # --- frames coming in -----------------------------------------------------------------
 
@@ -303,7 +310,7 @@ class WebSocketPeer:
         self._count()
 
     def _answer_ping(self, payload: bytes) -> None:
-        if self._close_sent:
+        if self._close_sent or self._withheld & _PONGS:
             return
         if self._channel.writing_paused:
             # RFC 6455 section 5.5.3: the last ping is answer enough. More than one pong for
@@ -376,6 +383,26 @@ class WebSocketPeer:
         self._deaf = True
         self._end(LOST, "")
         self._channel.abort()
+
+    # --- breaking the protocol on purpose
+
+    def write(self, *data: bytes) -> None:
+        """Send bytes as they are, unless closed or lost."""
+        if not self._close_sent and self._closed is None:
+            self._channel.write(*data)
+
+    def withhold(self, *, pongs: bool = False, closes: bool = False) -> None:
+        """Answer no ping from now on; send no close frame, but end the connection instead."""
+        self._withheld |= _PONGS * pongs | _CLOSES * closes
+
+    def lose(self, *, reset: bool = False) -> None:
+        """End the connection without a close frame: in order, or with ``reset`` at once."""
+        self._close_sent = self._deaf = self.ended_by_us = True
+        self._end(LOST, "")
+        if reset:
+            self._channel.reset()
+        else:
+            self._channel.close()
 
     def expired(self) -> None:
         """The deadline is over: drop the connection, unless it still takes what we send."""

@@ -134,7 +134,29 @@ class LoopScope:
         """Threads that wait for this loop."""
         self.forked = False
         """This process is a copy of the one that runs the loop."""
+        self.stopping = False
+        """The server has begun to stop: what is under way is to end soon."""
+        self._sleepers: set[asyncio.Future[None]] = set()
         _scopes.add(self)
+
+    def begin_stop(self) -> None:
+        """Note that the server stops, and wake whoever sleeps. The loop's thread only."""
+        self.stopping = True
+        for sleeper in self._sleepers:
+            if not sleeper.done():
+                sleeper.set_result(None)
+
+    async def sleep(self, seconds: float | None) -> bool:
+        """Wait so long (``None``: for ever), but not beyond the moment in which the server
+        begins to stop. Return whether that has come."""
+        if not self.stopping:
+            sleeper: asyncio.Future[None] = self.loop.create_future()
+            self._sleepers.add(sleeper)
+            try:
+                await asyncio.wait((sleeper,), timeout=seconds)
+            finally:
+                self._sleepers.discard(sleeper)
+        return self.stopping
 
     def resource(self, key: t.Hashable, create: t.Callable[[], T]) -> T:
         """Return what ``create`` made for ``key`` on this loop, making it at first use.
@@ -166,6 +188,7 @@ class LoopScope:
 
     async def close(self) -> None:
         """Close all resources."""
+        self.stopping = False  # another server may run on this loop
         while self._resources:
             _, resource = self._resources.popitem()
             await resource.close()

@@ -9,6 +9,7 @@ from werkzeug.datastructures import Headers
 
 from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
 from rolo.bridge.request import BridgeRequest
+from rolo.errors import FaultUnavailable
 from rolo.http_client import HttpClient
 from rolo.net.body import Body
 from rolo.portal.portal import Portal
@@ -233,6 +234,8 @@ class _ProxyUnderHooks:
         if isinstance(client, ForwardingClient):
             relay = interim_relay(request)
             return client.send(outgoing, portal, relay if hooked is None else hooked(relay))
+        if outgoing.writer is not None:
+            raise FaultUnavailable("faults upwards want rolo's own client")
         if outgoing.body is not None and not isinstance(outgoing.body, bytes):
             outgoing.body = b"".join(upload_pieces(outgoing.body, portal))
         response = client.request(

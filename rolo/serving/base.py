@@ -27,10 +27,10 @@ from rolo.serving.loop import Lifetime, LoopThread, loop_factory
 from rolo.serving.sockets import url_host
 
 if t.TYPE_CHECKING:
+    from rolo.bridge.bridge import Bridge
     from rolo.bridge.observation import Observation
     from rolo.gateway.asgi import AsgiGateway
     from rolo.gateway.gateway import Gateway
-    from rolo.native.connection import ExchangeHandler
 
 Message = dict[str, t.Any]
 Scope = dict[str, t.Any]
@@ -106,7 +106,7 @@ class Fitted:
     """What ``app`` lets clients ask, for the server to hold what comes before ``app``."""
     proxy_status: str | None = None
     """The name under which the server's own refusals carry Proxy-Status (RFC 9209)."""
-    exchanges: ExchangeHandler | None = None
+    exchanges: Bridge | None = None
     """The same application without ASGI around it; ``None`` if it is no gateway."""
     observation: Observation | None = None
     """Is told of what is served, and of what the server refuses before ``app`` sees it."""
@@ -297,6 +297,8 @@ class LoopServer(RunningServer):
 
     async def _main(self, lifetime: Lifetime) -> None:
         lifespan = Lifespan(self._fitted.app)
+        if self._fitted.exchanges is not None:
+            lifetime.on_stop = self._fitted.exchanges.begin_stop
         await lifespan.startup(self._settings.startup_timeout)
         try:
             fitted = dataclasses.replace(self._fitted, app=lifespan.app)

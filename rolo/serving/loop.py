@@ -46,6 +46,8 @@ class Lifetime:
         self._loop = asyncio.get_running_loop()
         self._on_ready = on_ready
         self._stop = asyncio.Event()
+        self.on_stop: t.Callable[[], None] | None = None
+        """Called on the loop when the server is told to stop."""
         self._grace: float | None = None
         self._deadline: float | None = None
 
@@ -75,6 +77,8 @@ class Lifetime:
             self._grace = grace
             self._deadline = None if grace is None else time.monotonic() + grace
             self._stop.set()
+            if self.on_stop is not None:
+                self.on_stop()
 
 
 class LoopThread:

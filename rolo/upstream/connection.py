@@ -127,6 +127,10 @@ class Connection(BaseConnection):
         if not self.closing:
             super().abort()
 
+    def reset(self) -> None:
+        self.receiver = None
+        super().reset()
+
     # --- for the loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -187,6 +187,14 @@ class Exchange:
     def _send(self, head: bytes) -> None:
         connection, request = self._connection, self._request
         body = request.body
+        if request.writer is not None:
+            connection.begin(self, b"", self._end)
+            # To us it is out: if nothing comes of it, no answer will come in time.
+            self._request_state, self._sent_at = SENT, connection.moved
+            writing = request.writer(connection, head, request)
+            self._upload = self._loop.create_task(writing, name="rolo-upload")
+            self._upload.add_done_callback(self._upload_ended)
+            return
         if isinstance(body, bytes) and len(body) <= _WHOLE_BODY and not request.expect_continue:
             head, body = head + body, None
         connection.begin(self, head, self._end)
@@ -375,7 +383,7 @@ class Exchange:
         self._answer_state = COMPLETE
         self._decoder = None
         body.finish(trailers)
-        if not reusable or not head.keep_alive:
+        if not reusable or not head.keep_alive or self._request.writer is not None:
             self._give_up()
         elif self._request_state is not SENT:
             # The reader of the answer may stay to see the request through.

@@ -121,6 +121,12 @@ class Relay:
         finally:
             ticker.discard(watch)
 
+    def wrap_upstream(self, wrap: t.Callable[[UpstreamWebSocket], t.Any]) -> None:
+        """Let something of the same shape stand in front of the origin's leg, before the relay
+        runs. If that is to see each message, something has to stand in front of the client's
+        leg as well: two bare ends hand messages over by themselves."""
+        self._upstream = wrap(self._upstream)
+
     def abandon(self) -> None:
         """Do not run after all."""
         self._upstream.abort()

@@ -21,6 +21,38 @@ MAX_INTERIMS = 200
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 
 
+class RequestWire(t.Protocol):
+    """The connection to an origin, bare, while one request is written to it. What comes back is
+    read as an answer, whatever was written. On the loop."""
+
+    def write(self, *data: bytes) -> None:
+        """Send bytes as they are."""
+
+    async def drained(self) -> None:
+        """Wait until the origin can take more.
+
+        :raises SendError: the connection is lost
+        """
+
+    def close(self) -> None:
+        """End the connection in order (FIN) once all that was written is sent."""
+
+    def reset(self) -> None:
+        """Break the connection (RST) at once."""
+
+
+class RequestWriter(t.Protocol):
+    """Writes a request badly."""
+
+    async def __call__(self, wire: RequestWire, head: bytes, request: UpstreamRequest) -> None:
+        """Write what there is to be written.
+
+        :param head: as it would go on the wire, framing fields included
+        :raises Exception: what then becomes of the exchange; whoever has closed the connection
+            raises
+        """
+
+
 @dataclasses.dataclass(slots=True)
 class UpstreamRequest:
     """A request as it goes on the wire to ``origin``.
@@ -42,6 +74,8 @@ class UpstreamRequest:
     it, or when it does not answer within a second (RFC 9110 section 10.1.1)."""
     request_trailers: t.Callable[[], RawHeaders] | None = None
     """Asked after the end of a chunked body for the trailers to send."""
+    writer: RequestWriter | None = None
+    """Writes the request in the place of the exchange, for the worse."""
 
     @property
     def idempotent(self) -> bool:

@@ -373,6 +373,14 @@ def encode_message(
     return _frame(opcode, payload, client)
 
 
+def encode_fragment(payload: bytes, *, opcode: int, final: bool, client: bool) -> bytes:
+    """Write one frame of a message that is not compressed.
+
+    :param opcode: of the message in its first frame, then :data:`CONTINUATION`
+    """
+    return b"".join(_frame(opcode | (_FINAL if final else 0), payload, client))
+
+
 def encode_ping(payload: bytes, *, client: bool) -> bytes:
     """:param payload: at most 125 bytes"""
     return _frame(_FINAL | PING, payload, client)[0]

@@ -1,0 +1,313 @@
+"""Each fault of an answer, as it is on the wire of the native server, and what is told of it."""
+
+import threading
+
+import pytest
+from faults_support import BODY, answering, whole
+from wire import Truncated, Wire, fetch
+
+from rolo import faults
+from rolo.faults import Faults, faulty, raw
+from rolo.faults.malformed import CHUNKS, HEADS
+from rolo.gateway import Gateway
+from rolo.observing import Ended
+from rolo.response import Response
+from rolo.serving import serve
+
+
+def streamed():
+    return Response(iter([BODY[:50], BODY[50:]]))
+
+
+@pytest.fixture
+def failing(start):
+    """Serve BODY with a fault in it; returns the URL."""
+
+    def failing(*given, make=lambda: Response(BODY), **options):
+        rules = Faults(seed=1)
+        rules.add(*given)
+        return start(rules.handler, answering(make), **options)
+
+    return failing
+
+
+def rest_of(url, method="GET", version="1.1"):
+    """Send one request; return all that comes, and whether it ended by a reset."""
+    with Wire(url) as wire:
+        wire.send(f"{method} / HTTP/{version}\r\nHost: x\r\n\r\n".encode())
+        try:
+            return wire.read_rest_strictly(), False
+        except ConnectionResetError:
+            return wire.buffer, True
+
+
+def head_and_rest(url):
+    data, was_reset = rest_of(url)
+    head, _, rest = data.partition(b"\r\n\r\n")
+    return head, rest, was_reset
+
+
+def told(seen):
+    end = seen.end()
+    return end.outcome, end.error
+
+
+BROKEN = ("aborted", "InjectedFault")
+
+
+@pytest.mark.parametrize("fault", [faults.refuse(), faults.reset()], ids=["refuse", "reset"])
+def test_a_connection_is_reset_before_a_byte(failing, seen, fault):
+    assert rest_of(failing(fault)) == (b"", True)
+    assert told(seen) == BROKEN
+
+
+def test_who_refuses_asks_nobody_for_an_answer(start):
+    asked = []
+    rules = Faults()
+    rules.add(faults.refuse())
+    url = start(rules.handler, lambda chain, context, response: asked.append(context))
+    assert rest_of(url) == (b"", True)
+    assert asked == []
+
+
+def test_an_answer_that_is_lost_was_made_and_closed(failing):
+    closed = threading.Event()
+
+    def make():
+        response = streamed()
+        response.call_on_close(closed.set)
+        return response
+
+    assert rest_of(failing(faults.reset(), make=make)) == (b"", True)
+    assert closed.wait(5)
+
+
+def test_a_connection_is_closed_without_a_byte(failing, seen):
+    assert rest_of(failing(faults.empty())) == (b"", False)
+    assert told(seen) == BROKEN
+
+
+@pytest.mark.parametrize("make", [lambda: Response(BODY), streamed], ids=["whole", "streamed"])
+@pytest.mark.parametrize("mode", ["loop", "threads"])
+def test_a_body_is_cut_and_its_framing_left_open(failing, seen, mode, make):
+    head, rest, was_reset = head_and_rest(failing(faults.cut(after=30), make=make, mode=mode))
+    if b"Content-Length: 100" in head:
+        assert rest == BODY[:30]
+    else:
+        assert rest == b"1e\r\n" + BODY[:30] + b"\r\n"
+    assert not was_reset
+    assert told(seen) == BROKEN
+
+
+def test_a_body_that_is_shorter_is_not_cut(failing, seen):
+    assert fetch(failing(faults.cut(after=1000))).body == BODY
+    assert told(seen) == ("complete", None)
+
+
+def test_a_body_is_reset_behind_a_point(failing):
+    head, rest, was_reset = head_and_rest(failing(faults.reset(after=30)))
+    assert head.startswith(b"HTTP/1.1 200")
+    assert (rest, was_reset) == (BODY[:30], True)
+
+
+def test_a_head_is_cut(failing, seen):
+    assert rest_of(failing(faults.cut(after=12, within="head"))) == (b"HTTP/1.1 200", False)
+    assert told(seen) == BROKEN
+
+
+@pytest.mark.parametrize(
+    ("fault", "comes"),
+    [
+        (faults.hang(), b""),
+        (faults.hang(after=12, within="head"), b"HTTP/1.1 200"),
+        (faults.hang(after=5), b"\r\n\r\n01234"),
+    ],
+    ids=["before", "within the head", "within the body"],
+)
+def test_an_answer_hangs_until_the_server_stops(start, seen, fault, comes):
+    rules = Faults()
+    rules.add(fault)
+    gateway = Gateway([rules.handler, whole])
+    server = serve(gateway, server="native", observers=[seen], shutdown_timeout=30)
+    with server, Wire(server.url) as wire:
+        wire.request("GET", "/")
+        seen.before.append(seen.next())
+        data = wire.read_until(comes) if comes else b""
+        server.shutdown()  # the test has less time than the server gives to exchanges
+        assert wire.read_rest() == b""
+    assert data.endswith(comes)
+    assert told(seen) == BROKEN
+
+
+def test_a_client_that_leaves_a_hanging_answer_is_one_that_left(failing, seen):
+    with Wire(failing(faults.hang())) as wire:
+        wire.request("GET", "/")
+        seen.next()
+    assert told(seen) == ("client_left", None)
+
+
+def test_garbage_comes_in_the_place_of_an_answer(failing, seen):
+    assert rest_of(failing(faults.garbage(data=b"\x16\x03\x01"))) == (b"\x16\x03\x01", False)
+    assert told(seen) == BROKEN
+
+
+def test_garbage_is_drawn_by_the_seed(failing):
+    url = failing(faults.garbage(64))
+    first, second = rest_of(url)[0], rest_of(url)[0]
+    assert len(first) == len(second) == 64
+    assert first != second
+    again = failing(faults.garbage(64))
+    assert [rest_of(again)[0], rest_of(again)[0]] == [first, second]
+
+
+@pytest.mark.parametrize("data", [b"HTTP/1.1 200 OK\r\n\r\nhi", iter([b"HTTP", b"/9"])])
+def test_raw_bytes_are_sent_as_they_are(start, seen, data):
+    given = [data] if isinstance(data, bytes) else list(data)
+    url = start(answering(lambda: raw(data if isinstance(data, bytes) else iter(given))))
+    assert rest_of(url) == (b"".join(given), False)
+    assert told(seen) == BROKEN
+
+
+def test_raw_bytes_answer_a_head_too(start):
+    assert rest_of(start(answering(lambda: raw(b"x"))), "HEAD") == (b"x", False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "there"),
+    [
+        ("first line", b"HTTP/1.1 OK\r\n"),
+        ("version", b"HTTP/9.9 200 OK\r\n"),
+        ("no colon", b"\r\na line that is no field\r\n"),
+        ("space before colon", b"\r\nContent-Type : text/plain"),
+        ("control", b"\r\nX-Fault: a\x00b\r\n"),
+        ("folded", b"\r\nX-Fault: a\r\n  b\r\n"),
+        ("bare LF", b"HTTP/1.1 200 OK\nContent-Type"),
+        ("bad length", b"\r\nContent-Length: many\r\n"),
+        ("two lengths", b"\r\nContent-Length: 3\r\nContent-Length: 5\r\n"),
+        ("length and chunks", b"\r\nTransfer-Encoding: chunked\r\n"),
+    ],
+)
+def test_a_head_breaks_the_grammar(failing, seen, kind, there):
+    with Wire(failing(faults.malformed_head(kind))) as wire:
+        wire.request("GET", "/")
+        assert there in wire.read_until(BODY)
+    assert told(seen) == BROKEN
+
+
+def test_each_kind_of_malformed_head_and_chunk_has_a_test():
+    marks = [
+        mark
+        for test in (test_a_head_breaks_the_grammar, test_a_chunk_is_broken)
+        for mark in test.pytestmark
+    ]
+    tried = {case[0] for mark in marks for case in mark.args[1]}
+    assert tried == {*HEADS, *CHUNKS}
+
+
+def test_a_head_is_too_long(failing, seen):
+    answer = fetch(failing(faults.oversized_head(100_000)))
+    size = sum(len(name) + len(value) + 4 for name, value in answer.headers)
+    assert 100_000 < size < 100_300
+    assert answer.body == BODY
+    assert told(seen) == ("complete", None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "comes"),
+    [
+        ("size", b"zz\r\n"),
+        ("negative", b"-1\r\n"),
+        ("huge", b"fffffffffffffffff\r\n"),
+        ("no end", b"6\r\nbrokenXX"),
+        ("short", b"ff\r\nbroken"),
+        ("no last", b""),
+    ],
+)
+def test_a_chunk_is_broken(failing, seen, kind, comes):
+    after = 100 if kind == "no last" else 20
+    head, rest, was_reset = head_and_rest(failing(faults.bad_chunk(kind, after=20)))
+    assert b"Transfer-Encoding: chunked" in head
+    assert b"Content-Length" not in head
+    assert rest.startswith(b"%x\r\n%b\r\n%b" % (after, BODY[:after], comes))
+    assert not rest.endswith(b"0\r\n\r\n")
+    assert not was_reset
+    assert told(seen) == BROKEN
+
+
+@pytest.mark.parametrize("make", [lambda: Response(BODY), streamed], ids=["whole", "streamed"])
+def test_a_length_is_more_than_there_is(failing, seen, make):
+    with Wire(failing(faults.wrong_length(7), make=make)) as wire:
+        wire.request("GET", "/")
+        head = wire.head()
+        assert head.get("content-length") == "107"
+        assert wire.read_exactly(100) == BODY
+        assert told(seen) == BROKEN
+        wire.request("GET", "/")  # the server believes that all is said
+        assert wire.head().status == 200
+
+
+def test_a_length_is_less_than_there_is(failing):
+    with Wire(failing(faults.wrong_length(-10))) as wire:
+        assert wire.get("/").body == BODY[:90]
+        assert wire.read_exactly(10) == BODY[90:]
+
+
+def test_a_status_comes_instead(failing, seen):
+    answer = fetch(failing(faults.status(503, headers={"Retry-After": "1"})))
+    assert (answer.status, answer.get("retry-after")) == (503, "1")
+    assert told(seen) == ("complete", None)
+
+
+def test_of_several_statuses_one_is_drawn(failing):
+    url = failing(faults.status(500, 502, 503))
+    assert {fetch(url).status for _ in range(20)} == {500, 502, 503}
+
+
+def test_what_a_handler_returns_may_be_faulty(start, seen):
+    response = [faulty(Response(BODY), faults.cut(after=3))]
+    assert head_and_rest(start(answering(lambda: response[0])))[1] == BODY[:3]
+    assert told(seen) == BROKEN
+
+
+def test_what_is_spoilt_twice_fails_both_ways(start):
+    rules = Faults()
+    rules.add(faults.oversized_head(2000))
+    url = start(rules.handler, answering(lambda: faulty(Response(BODY), faults.cut(after=3))))
+    head, rest, _ = head_and_rest(url)
+    assert len(head) > 2000
+    assert rest == BODY[:3]
+
+
+def test_a_head_has_no_body_to_be_spoilt(failing):
+    with Wire(failing(faults.wrong_length(7))) as wire:
+        wire.request("HEAD", "/")
+        assert wire.answer("HEAD").get("content-length") == "107"
+        wire.request("HEAD", "/")
+        assert wire.answer("HEAD").status == 200
+
+
+def test_a_body_that_fails_by_itself_is_an_error_and_no_fault(failing, seen):
+    def make():
+        def pieces():
+            yield BODY
+            raise ValueError("its own")
+
+        return Response(pieces())
+
+    url = failing(faults.rate("10M/s"), make=make)
+    with Wire(url) as wire:
+        wire.request("GET", "/")
+        with pytest.raises(Truncated):
+            wire.answer()
+    assert told(seen) == ("aborted", "ValueError")
+
+
+def test_observers_are_told_what_was_sent(failing, seen):
+    rest_of(failing(faults.cut(after=30)))
+    end = seen.end()
+    assert isinstance(end, Ended)
+    assert (end.status, end.sent, end.detail) == (
+        200,
+        30,
+        "injected error in phase 'fault': cut by a fault after 30 bytes of the body",
+    )
