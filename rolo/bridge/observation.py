@@ -35,6 +35,8 @@ LOG = logging.getLogger(__name__)
 
 _GATHER = 0.02
 """Seconds for which events gather before the observer's thread comes for them."""
+_PATIENCE = 5.0
+"""Seconds for which an exchange waits for a patient observer."""
 _LINE = 8 * 1024
 """Bytes of a request line that could not be read which are shown."""
 _HEAD = 512
@@ -211,6 +213,10 @@ class Delivery:
         self._idle = True
         self._wake = threading.Semaphore(0)
         self._hurry = threading.Event()
+        self._patient = observer.patient
+        self._room = threading.Event()
+        self._crowded = False
+        """Somebody waits for room."""
         self._stopping = self._ended = False
         self._logged: set[tuple[str, type[BaseException]]] = set()
 
@@ -219,16 +225,15 @@ class Delivery:
         return kind in self._methods
 
     def put(self, event: Event, weight: int) -> None:
-        """Hand ``event`` over, or leave it out. Any thread; never waits for the observer."""
+        """Hand ``event`` over, or leave it out. Any thread; waits for the observer only if that
+        is :attr:`~Observer.patient`."""
+        if self._patient and self._is_full(weight):
+            self._wait_for_room(weight)
         with self._lock:
             if self._stopping:
                 return
             waiting = self._put_bytes - self._taken_bytes + weight
-            if (
-                len(self._queue) >= self._max_events
-                or waiting > self._max_bytes
-                or not self._started()
-            ):
+            if self._is_full(weight) or not self._started():
                 self._missed += 1
                 self._missed_bytes += weight
                 self._hurry.set()
@@ -242,6 +247,27 @@ class Delivery:
                 self._wake.release()
             if waiting * 2 > self._max_bytes or len(self._queue) * 2 > self._max_events:
                 self._hurry.set()
+
+    def _is_full(self, weight: int) -> bool:
+        waiting = self._put_bytes - self._taken_bytes
+        if len(self._queue) >= self._max_events:
+            return True
+        # What is larger than all that may wait passes alone, where nothing is to be missed.
+        return waiting + weight > self._max_bytes and not (self._patient and not waiting)
+
+    def _wait_for_room(self, weight: int) -> None:
+        if threading.current_thread() is self._thread:
+            return
+        deadline = time.monotonic() + _PATIENCE
+        while not self._stopping:
+            self._room.clear()
+            self._crowded = True
+            self._hurry.set()
+            left = deadline - time.monotonic()
+            if not self._is_full(weight) or left <= 0:
+                break
+            self._room.wait(left)
+        self._crowded = False
 
     def mark(self) -> threading.Event:
         """Return what is set when all that was put before has been handed over."""
@@ -343,6 +369,8 @@ class Delivery:
                 event.set()
             self._taken_bytes += weight
             del event
+            if self._crowded:
+                self._room.set()
 
     def _call(self, name: str, method: t.Callable[..., t.Any], *args: t.Any) -> None:
         try:

@@ -176,6 +176,10 @@ class Observer:
     """Events that may wait for this observer."""
     max_bytes: int = 16 * 1024 * 1024
     """Bytes of bodies, messages and heads in them; a larger piece is always missed."""
+    patient: bool = False
+    """Whether nothing is to be missed: whoever is over these bounds waits for the observer,
+    and with it all exchanges of its loop, five seconds at most. For observers that are fast
+    and wait for nothing that a server does: recorders."""
 
     def on_request(self, event: RequestStarted) -> None:
         """An exchange has begun."""

@@ -209,3 +209,34 @@ def test_who_counts_bytes_knows_of_the_end_before_it_is_told(observe, given, hea
     events = list(seen.queue.queue)
     assert events.pop() is True
     assert isinstance(events.pop(), Ended)
+
+
+@pytest.mark.parametrize("bound", [{"max_events": 4}, {"max_bytes": 4000}])
+def test_a_patient_observer_misses_nothing_as_whoever_is_over_its_bound_waits(observe, bound):
+    class Patient(Stuck):
+        patient = True
+
+    slow = Patient()
+    for name, value in bound.items():
+        setattr(slow, name, value)
+    observation = observe(slow)
+    exchange = observation.begin("http", head())
+    assert slow.entered.wait(5)
+    told = []
+
+    def tell():
+        for number in range(10):
+            observation.tell(RequestBody, exchange, b"%d" % number * 1000)
+            told.append(number)
+        observation.tell(RequestBody, exchange, b"x" * 10_000)  # larger than all that may wait
+
+    telling = threading.Thread(target=tell)
+    telling.start()
+    telling.join(0.1)
+    assert telling.is_alive()
+    assert len(told) <= 4
+    slow.go.set()
+    telling.join(5)
+    assert isinstance(slow.next(), RequestStarted)
+    assert [slow.next().data[:1] for _ in range(10)] == [b"%d" % number for number in range(10)]
+    assert len(slow.next().data) == 10_000
