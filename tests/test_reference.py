@@ -35,6 +35,7 @@ def found(path):
         "rolo.gateway",
         "rolo.routing",
         "rolo.matching",
+        "rolo.har",
         "rolo.websocket",
         "rolo.client",
         "rolo.portal",
