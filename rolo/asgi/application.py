@@ -74,6 +74,8 @@ class AsgiApplication:
             LOG.debug("websocket client left before the handshake: %s", scope["path"])
         finally:
             await downstream.finish()
+        if downstream.aborted is not None and not downstream.gone:
+            raise ResponseAborted(str(downstream.aborted)) from downstream.aborted
 
     async def handle_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         while True:

@@ -28,6 +28,7 @@ class AsgiWebSocketDownstream(Watched):
         "_pending",
         "_receive",
         "_send",
+        "aborted",
         "capabilities",
         "head",
         "subprotocols",
@@ -45,6 +46,8 @@ class AsgiWebSocketDownstream(Watched):
         self.head: RequestHead = head_from_scope(scope)
         self.capabilities = capabilities or capabilities_of(scope, send)
         self.subprotocols: list[str] = list(scope.get("subprotocols") or ())
+        self.aborted: BaseException | None = None
+        """What broke the answer off that refuses the handshake."""
         self._receive = receive
         self._send = send
         self._accepted = False
@@ -114,6 +117,14 @@ class AsgiWebSocketDownstream(Watched):
             # All that plain ASGI can say is "no", which servers turn into 403.
             await self._answer({"type": "websocket.close", "code": 1000, "reason": ""})
             return
+        await self.start_refusal(status, headers)
+        await self.send_refusal(body, False)
+
+    async def refusal(self) -> AsgiRefusal:
+        return AsgiRefusal(self)
+
+    async def start_refusal(self, status: int, headers: RawHeaders) -> None:
+        """Send the head of an answer that refuses the handshake."""
         await self._answer(
             {
                 "type": "websocket.http.response.start",
@@ -121,8 +132,11 @@ class AsgiWebSocketDownstream(Watched):
                 "headers": self._names_as_sent(headers),
             }
         )
+
+    async def send_refusal(self, piece: bytes, more: bool) -> None:
+        """Send a piece of its body."""
         await self._answer(
-            {"type": "websocket.http.response.body", "body": body, "more_body": False}
+            {"type": "websocket.http.response.body", "body": piece, "more_body": more}
         )
 
     async def _answer(self, event: Event) -> None:
@@ -189,3 +203,49 @@ class AsgiWebSocketDownstream(Watched):
             event.get("code", 1005), event.get("reason") or ""
         )
         return self._closed
+
+
+class AsgiRefusal:
+    """An :class:`~rolo.bridge.downstream.AnswerDownstream` that refuses a handshake.
+
+    After :meth:`abort` the application callable has to raise ``aborted``, as after one of
+    :class:`~rolo.asgi.http.AsgiHttpDownstream`.
+    """
+
+    __slots__ = ("_websocket",)
+
+    sink = unacknowledged = None
+
+    def __init__(self, websocket: AsgiWebSocketDownstream) -> None:
+        self._websocket = websocket
+
+    @property
+    def gone(self) -> bool:
+        return self._websocket.gone
+
+    async def send_head(self, status: int, reason: bytes, headers: RawHeaders) -> None:
+        self._check_open()
+        # Which servers frame by themselves what comes without a length.
+        fields = [field for field in headers if field[0].lower() != b"transfer-encoding"]
+        await self._websocket.start_refusal(status, fields)
+        # Some servers hold the head back until a body event comes.
+        await self._websocket.send_refusal(b"", True)
+
+    async def send_body(self, chunk: bytes) -> None:
+        self._check_open()
+        await self._websocket.send_refusal(chunk, True)
+
+    async def end(self, trailers: RawHeaders | None = None) -> None:
+        await self._websocket.send_refusal(b"", False)
+
+    async def send_complete(
+        self, status: int, reason: bytes, headers: RawHeaders, body: bytes
+    ) -> None:
+        await self._websocket.reject(status, reason, headers, body)
+
+    def abort(self, error: BaseException | None = None) -> None:
+        self._websocket.aborted = error or ClientDisconnected("the answer was broken off")
+
+    def _check_open(self) -> None:
+        if self.gone:
+            raise ClientDisconnected("the client left within the answer to its handshake")

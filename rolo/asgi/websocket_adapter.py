@@ -9,6 +9,7 @@ from rolo.asgi.input import portal_to
 from rolo.asgi.watch import Event, Receive, Send
 from rolo.asgi.websocket import AsgiWebSocketDownstream
 from rolo.bridge.websocket import PortalWebSocketAdapter
+from rolo.websocket.adapter import WebSocketAdapter
 
 
 class ASGIWebSocketAdapter(PortalWebSocketAdapter):
@@ -27,6 +28,9 @@ class ASGIWebSocketAdapter(PortalWebSocketAdapter):
         self, scope: Scope, receive: Receive, send: Send, loop: asyncio.AbstractEventLoop
     ) -> None:
         super().__init__(AsgiWebSocketDownstream(scope, receive, send, None), portal_to(loop))
+
+    # There is nobody to go on with it when the handler has returned.
+    _refuse = WebSocketAdapter._refuse
 
     async def asgi_send_async(self, event: Event) -> None:
         """Send one ASGI event."""

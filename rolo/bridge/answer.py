@@ -8,7 +8,7 @@ import logging
 import typing as t
 from collections.abc import AsyncIterable
 
-from rolo.bridge.lazy_response import LazyResponse
+from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
 from rolo.errors import (
     ClientDisconnected,
     DownstreamError,
@@ -21,7 +21,6 @@ from rolo.net.body import Body, LoopBody, body_of
 from rolo.net.body_stream import Sink
 from rolo.portal.containment import contained
 from rolo.portal.portal import Portal
-from rolo.request import Request
 from rolo.response import Response
 from rolo.wire.error_page import CONTENT_TYPE, error_text
 from rolo.wire.fields import RawHeaders
@@ -114,6 +113,20 @@ def answer_of(response: Response, environ: t.Callable[[], t.Any], method: str) -
     return Answer(status, reason, headers, whole, pulled, None, close, runs, passing)
 
 
+def refusal_of(response: Response) -> Answer:
+    """Return what there is to send of a response that refuses a websocket: all of its fields,
+    and none that werkzeug would add.
+
+    :raises UnsendableAnswer: as :func:`answer_of`
+    """
+    status, reason = _status_line(response)
+    body = _encoded_body(response)
+    raw = UpstreamAnswer(status, reason, _raw(response.headers), body)
+    answer = answer_of(LazyResponse(raw), dict, "GET")
+    answer.close, answer.close_runs_code = response.close, close_runs_code(response)
+    return answer
+
+
 def close_runs_code(response: Response) -> bool:
     """Whether to close ``response`` is to run code of the user's, which may block or wait: not
     for the loop to do."""
@@ -155,6 +168,10 @@ def _completed_headers(response: Response, environ: t.Callable[[], t.Any]) -> Ra
             pairs = response.get_wsgi_headers(environ())
         except ValueError as exc:  # werkzeug found a line break
             raise UnsendableAnswer(str(exc)) from None
+    return _raw(pairs)
+
+
+def _raw(pairs: t.Iterable[tuple[str, t.Any]]) -> RawHeaders:
     try:
         return [(name.encode("latin-1"), str(value).encode("latin-1")) for name, value in pairs]
     except UnicodeEncodeError as exc:
@@ -181,14 +198,14 @@ def error_response(error: BaseException) -> Response:
     return response
 
 
-R = t.TypeVar("R", bound=Request)
+R = t.TypeVar("R")
 
 
 def close_contained(close: t.Callable[[], None], request: R, line_of: t.Callable[[R], str]) -> None:
     """Close the body of the answer to ``request``. What its code raises is logged: it is too
     late to tell the client.
 
-    :param line_of: returns what the log calls the request
+    :param request: or a handshake, or whatever ``line_of`` returns the log's name of
     """
     try:
         close()

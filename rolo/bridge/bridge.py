@@ -73,7 +73,9 @@ class Bridge:
         observers = tuple(observers)
         observed = bool(observers)
         http = HttpExchanges(self._handlers, replay_limit, limits, self.proxy_status, observed)
-        websockets = WebSocketExchanges(self._handlers, self._websocket_workers, limits, observed)
+        websockets = WebSocketExchanges(
+            self._handlers, self._websocket_workers, limits, http, observed
+        )
         self.handle_http: HttpService = http.serve
         """Serves one request, see :meth:`HttpExchanges.serve`."""
         self.handle_websocket: WebSocketService = websockets.serve

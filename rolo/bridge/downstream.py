@@ -112,28 +112,16 @@ class Spoiler(t.Protocol):
         """
 
 
-class HttpDownstream(t.Protocol):
-    """One HTTP exchange, seen from the loop that carries it.
+class AnswerDownstream(t.Protocol):
+    """Where one answer is sent, seen from the loop that carries it.
 
-    Only the loop's thread may call these. Order of calls: any number of ``receive_body``
-    and ``send_interim``; then ``send_head`` once, ``send_body`` any number of times, and
-    at last ``end`` or ``abort``; ``send_complete`` is all of these in one step.
+    Only the loop's thread may call these: ``send_head`` once, ``send_body`` any number of times,
+    and at last ``end`` or ``abort``; ``send_complete`` is all of these in one step.
     """
-
-    head: RequestHead
-    capabilities: Capabilities
 
     @property
     def gone(self) -> bool:
         """True once the client is known to have left."""
-
-    @property
-    def fault(self) -> DownstreamError | None:
-        """Why the request must be refused, though the server below let it through."""
-
-    @property
-    def may_have_body(self) -> bool:
-        """False if the head says that no body follows."""
 
     @property
     def sink(self) -> Sink | None:
@@ -143,6 +131,49 @@ class HttpDownstream(t.Protocol):
     @property
     def unacknowledged(self) -> int | None:
         """Bytes of the answer that the client has not taken yet; ``None`` if nobody knows."""
+
+    async def send_head(self, status: int, reason: bytes, headers: RawHeaders) -> None:
+        """Send, and flush, the final head. ``headers`` says how the body is framed:
+        Content-Length, ``Transfer-Encoding: chunked``, or neither (the server chooses).
+
+        :raises ClientDisconnected: the client left
+        """
+
+    async def send_body(self, chunk: bytes) -> None:
+        """Send one piece of the body; returns when the client's side can take more.
+
+        :raises ClientDisconnected: the client left
+        """
+
+    async def end(self, trailers: RawHeaders | None = None) -> None:
+        """Complete the answer."""
+
+    async def send_complete(
+        self, status: int, reason: bytes, headers: RawHeaders, body: bytes
+    ) -> None:
+        """Send a whole answer in one step."""
+
+    def abort(self, error: BaseException | None = None) -> None:
+        """Break the answer off so that the client cannot take it for complete."""
+
+
+class HttpDownstream(AnswerDownstream, t.Protocol):
+    """One HTTP exchange, seen from the loop that carries it.
+
+    Only the loop's thread may call these; any number of ``receive_body`` and ``send_interim``
+    come before the answer.
+    """
+
+    head: RequestHead
+    capabilities: Capabilities
+
+    @property
+    def fault(self) -> DownstreamError | None:
+        """Why the request must be refused, though the server below let it through."""
+
+    @property
+    def may_have_body(self) -> bool:
+        """False if the head says that no body follows."""
 
     @property
     def request_trailers(self) -> RawHeaders:
@@ -173,30 +204,6 @@ class HttpDownstream(t.Protocol):
 
     async def send_interim(self, status: int, headers: RawHeaders) -> None:
         """Send a 1xx answer; silently nothing without ``capabilities.interim``."""
-
-    async def send_head(self, status: int, reason: bytes, headers: RawHeaders) -> None:
-        """Send, and flush, the final head. ``headers`` says how the body is framed:
-        Content-Length, ``Transfer-Encoding: chunked``, or neither (the server chooses).
-
-        :raises ClientDisconnected: the client left
-        """
-
-    async def send_body(self, chunk: bytes) -> None:
-        """Send one piece of the body; returns when the client's side can take more.
-
-        :raises ClientDisconnected: the client left
-        """
-
-    async def end(self, trailers: RawHeaders | None = None) -> None:
-        """Complete the answer."""
-
-    async def send_complete(
-        self, status: int, reason: bytes, headers: RawHeaders, body: bytes
-    ) -> None:
-        """Send a whole answer in one step."""
-
-    def abort(self, error: BaseException | None = None) -> None:
-        """Break the answer off so that the client cannot take it for complete."""
 
 
 class WebSocketWire(t.Protocol):
@@ -241,6 +248,10 @@ class WebSocketDownstream(t.Protocol):
 
     async def reject(self, status: int, reason: bytes, headers: RawHeaders, body: bytes) -> None:
         """Refuse the handshake with an HTTP answer (403 where the server can say no more)."""
+
+    async def refusal(self) -> AnswerDownstream:
+        """Return where such an answer can be sent as it comes. Only with
+        ``capabilities.denial``, and for answers that :meth:`reject` does not send."""
 
     async def receive(self) -> str | bytes:
         """Return the next message.

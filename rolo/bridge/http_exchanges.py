@@ -24,7 +24,7 @@ from rolo.bridge.answer import (
     pump,
     push,
 )
-from rolo.bridge.downstream import HttpDownstream
+from rolo.bridge.downstream import AnswerDownstream, HttpDownstream
 from rolo.bridge.handlers import Handlers
 from rolo.bridge.lazy_response import LazyResponse
 from rolo.bridge.limits import Limits
@@ -53,6 +53,8 @@ LOG = logging.getLogger(__name__)
 _PREFETCH = 64 * 1024
 
 WEBSOCKET = "WEBSOCKET"
+
+R = t.TypeVar("R")
 
 
 class HttpExchanges:
@@ -207,6 +209,21 @@ class HttpExchanges:
                 answer.status, answer.reason, answer.headers, answer.whole
             )
             return
+        await self.send_as_it_comes(answer, portal, downstream, request, _line)
+
+    async def send_as_it_comes(
+        self,
+        answer: Answer,
+        portal: Portal,
+        downstream: AnswerDownstream,
+        request: R,
+        line_of: t.Callable[[R], str],
+    ) -> None:
+        """Send ``answer`` and close it; if its body breaks, break off and log that.
+
+        :param request: as of :func:`close_contained`
+        :raises ClientDisconnected: the client left
+        """
         try:
             try:
                 await downstream.send_head(answer.status, answer.reason, answer.headers)
@@ -220,14 +237,14 @@ class HttpExchanges:
                 raise
             LOG.warning(
                 "answer to %s broken off: %s",
-                _line(request),
+                line_of(request),
                 describe(exc),
                 exc_info=None if isinstance(exc, RoloError) else exc,
             )
             downstream.abort(exc)
 
     async def _send_body_in_time(
-        self, answer: Answer, portal: Portal, downstream: HttpDownstream
+        self, answer: Answer, portal: Portal, downstream: AnswerDownstream
     ) -> None:
         limit = self._limits.send_timeout
         if limit is None or portal.owner is None:
@@ -267,9 +284,14 @@ class HttpExchanges:
             puller.close()
 
     async def _drop(self, response: Response, request: BridgeRequest) -> None:
+        await self.drop(response, request._portal, request, _line)
+
+    async def drop(
+        self, response: Response, portal: Portal, request: R, line_of: t.Callable[[R], str]
+    ) -> None:
         """Close a response of which nothing is sent."""
-        close = functools.partial(close_contained, response.close, request, _line)
-        await self._close_where(close_runs_code(response), close, request._portal)
+        close = functools.partial(close_contained, response.close, request, line_of)
+        await self._close_where(close_runs_code(response), close, portal)
 
     async def _close(self, answer: Answer, portal: Portal) -> None:
         await self._close_where(answer.close_runs_code, answer.close, portal)
@@ -286,9 +308,13 @@ class HttpExchanges:
             close_soon(close, self._handlers.workers, portal)
 
 
+def line_of(method: str, target: bytes) -> str:
+    """What a log calls a request; a client must not write lines of its own into it."""
+    return ascii(f"{method} {target.decode('latin-1')}")[1:-1]
+
+
 def _line(request: BridgeRequest) -> str:
-    """What a log calls ``request``; a client must not write lines of its own into it."""
-    return ascii(f"{request._head.method} {request._head.target.decode('latin-1')}")[1:-1]
+    return line_of(request._head.method, request._head.target)
 
 
 def _small_length(request: BridgeRequest) -> int | None:

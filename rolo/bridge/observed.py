@@ -9,6 +9,7 @@ import time
 import typing as t
 
 from rolo.bridge.downstream import (
+    AnswerDownstream,
     Capabilities,
     HttpDownstream,
     RequestHead,
@@ -49,7 +50,8 @@ def observed_http(serve: HttpService, observation: Observation) -> HttpService:
     """Return ``serve`` with somebody looking on."""
 
     async def serve_observed(downstream: HttpDownstream) -> None:
-        observed = ObservedHttp(downstream, observation)
+        begun = Progress(observation, observation.begin("http", downstream.head))
+        observed = ObservedHttp(downstream, begun)
         try:
             await serve(observed)
         except BaseException as exc:
@@ -213,64 +215,20 @@ class WebSocketProgress(Progress):
         return self.ahead or (peer is not None and peer.ended_with is not None)
 
 
-class ObservedHttp:
-    """An ``HttpDownstream`` whose exchange is told of."""
+class ObservedAnswer:
+    """An ``AnswerDownstream`` whose answer is told of. What is handed to the server counts as
+    sent, so it is told of first."""
 
-    __slots__ = ("_downstream", "_sink", "_trailers_told", "capabilities", "head", "progress")
+    __slots__ = ("_downstream", "_sink", "progress")
 
-    def __init__(self, downstream: HttpDownstream, observation: Observation) -> None:
+    def __init__(self, downstream: AnswerDownstream, progress: Progress) -> None:
         self._downstream = downstream
-        self.head: RequestHead = downstream.head
-        self.capabilities: Capabilities = downstream.capabilities
-        self.progress = Progress(observation, observation.begin("http", downstream.head))
+        self.progress = progress
         self._sink: Sink | None = None
-        self._trailers_told = False
-
-    def over(self) -> None:
-        """The exchange is over."""
-        self.progress.over(self._downstream.gone)
-
-    # --- the request
 
     @property
     def gone(self) -> bool:
         return self._downstream.gone
-
-    @property
-    def fault(self) -> DownstreamError | None:
-        return self._downstream.fault
-
-    @property
-    def may_have_body(self) -> bool:
-        return self._downstream.may_have_body
-
-    @property
-    def request_trailers(self) -> RawHeaders:
-        return self._downstream.request_trailers
-
-    def watch_gone(self, callback: t.Callable[[], None]) -> None:
-        self._downstream.watch_gone(callback)
-
-    async def receive_body(self) -> bytes:
-        piece = await self._downstream.receive_body()
-        if piece:
-            self.progress.piece_in(piece)
-        else:
-            self._request_ended()
-        return piece
-
-    async def pipe_body(self, sink: Sink) -> None:
-        await self._downstream.pipe_body(SeenSink(sink, self.progress.piece_in))
-        self._request_ended()
-
-    def _request_ended(self) -> None:
-        trailers = self._downstream.request_trailers
-        if trailers and not self._trailers_told:
-            self._trailers_told = True
-            progress = self.progress
-            progress.observation.tell(RequestTrailers, progress.exchange, trailers)
-
-    # --- the answer: what is handed to the server counts as sent, so it is told of first
 
     @property
     def sink(self) -> Sink | None:
@@ -284,18 +242,6 @@ class ObservedHttp:
     @property
     def unacknowledged(self) -> int | None:
         return self._downstream.unacknowledged
-
-    @property
-    def wire(self) -> Wire | None:
-        wire = self._downstream.wire
-        return None if wire is None else _ObservedWire(wire, self.progress)
-
-    async def send_interim(self, status: int, headers: RawHeaders) -> None:
-        downstream = self._downstream
-        can = downstream.capabilities.interim and downstream.head.http_version != "1.0"
-        if can and not downstream.gone and self.progress.status is None:
-            self.progress.interim(status, headers)
-        await downstream.send_interim(status, headers)
 
     async def send_head(self, status: int, reason: bytes, headers: RawHeaders) -> None:
         if not self._downstream.gone:
@@ -331,6 +277,70 @@ class ObservedHttp:
             self.progress.broken = error
         self.progress.ahead = True
         self._downstream.abort(error)
+
+
+class ObservedHttp(ObservedAnswer):
+    """An ``HttpDownstream`` whose exchange is told of."""
+
+    __slots__ = ("_trailers_told", "capabilities", "head")
+
+    _downstream: HttpDownstream
+
+    def __init__(self, downstream: HttpDownstream, progress: Progress) -> None:
+        super().__init__(downstream, progress)
+        self.head: RequestHead = downstream.head
+        self.capabilities: Capabilities = downstream.capabilities
+        self._trailers_told = False
+
+    def over(self) -> None:
+        """The exchange is over."""
+        self.progress.over(self._downstream.gone)
+
+    @property
+    def fault(self) -> DownstreamError | None:
+        return self._downstream.fault
+
+    @property
+    def may_have_body(self) -> bool:
+        return self._downstream.may_have_body
+
+    @property
+    def request_trailers(self) -> RawHeaders:
+        return self._downstream.request_trailers
+
+    def watch_gone(self, callback: t.Callable[[], None]) -> None:
+        self._downstream.watch_gone(callback)
+
+    async def receive_body(self) -> bytes:
+        piece = await self._downstream.receive_body()
+        if piece:
+            self.progress.piece_in(piece)
+        else:
+            self._request_ended()
+        return piece
+
+    async def pipe_body(self, sink: Sink) -> None:
+        await self._downstream.pipe_body(SeenSink(sink, self.progress.piece_in))
+        self._request_ended()
+
+    def _request_ended(self) -> None:
+        trailers = self._downstream.request_trailers
+        if trailers and not self._trailers_told:
+            self._trailers_told = True
+            progress = self.progress
+            progress.observation.tell(RequestTrailers, progress.exchange, trailers)
+
+    @property
+    def wire(self) -> Wire | None:
+        wire = self._downstream.wire
+        return None if wire is None else _ObservedWire(wire, self.progress)
+
+    async def send_interim(self, status: int, headers: RawHeaders) -> None:
+        downstream = self._downstream
+        can = downstream.capabilities.interim and downstream.head.http_version != "1.0"
+        if can and not downstream.gone and self.progress.status is None:
+            self.progress.interim(status, headers)
+        await downstream.send_interim(status, headers)
 
 
 class _ObservedWire:
@@ -432,6 +442,9 @@ class ObservedWebSocket:
         finally:
             progress.ahead = False
             progress.observation.caught_up()
+
+    async def refusal(self) -> AnswerDownstream:
+        return ObservedAnswer(await self._downstream.refusal(), self.progress)
 
     async def reject(self, status: int, reason: bytes, headers: RawHeaders, body: bytes) -> None:
         self.progress.ahead = True

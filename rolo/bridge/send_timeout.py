@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import typing as t
 
-from rolo.bridge.downstream import HttpDownstream
+from rolo.bridge.downstream import AnswerDownstream
 from rolo.errors import SendTimeout
 from rolo.net.body_stream import Sink
 from rolo.net.ticker import Ticker
@@ -32,7 +32,7 @@ class TimedDownstream:
 
     def __init__(
         self,
-        downstream: HttpDownstream,
+        downstream: AnswerDownstream,
         task: asyncio.Task[t.Any],
         limit: float,
         ticker: Ticker,
@@ -48,7 +48,7 @@ class TimedDownstream:
         ticker.add(self, limit / 4)
 
     async def send_body(self, chunk: bytes) -> None:
-        """As :meth:`HttpDownstream.send_body`."""
+        """As :meth:`AnswerDownstream.send_body`."""
         self._start_clock()
         await self._downstream.send_body(chunk)
         self._since = None
@@ -59,7 +59,7 @@ class TimedDownstream:
 
     @property
     def sink(self) -> Sink | None:
-        """As :attr:`HttpDownstream.sink`, with the clock."""
+        """As :attr:`AnswerDownstream.sink`, with the clock."""
         return None if self._downstream.sink is None else self
 
     def write(self, piece: bytes) -> bool:

@@ -12,6 +12,7 @@ from rolo.bridge.downstream import RequestHead, WebSocketDownstream
 from rolo.bridge.environ import wsgi_environ
 from rolo.errors import BadRequest, UnsendableAnswer
 from rolo.portal.portal import Portal
+from rolo.response import Response
 from rolo.websocket.adapter import (
     BytesMessage,
     CreateConnection,
@@ -43,6 +44,8 @@ class PortalWebSocketAdapter(WebSocketAdapter):
         self._portal = portal
         self._successor: Successor | None = None
         """Who goes on once the handler has returned; ``None`` if it serves to the end."""
+        self._refusal: Response | None = None
+        """What to refuse the handshake with once the handler has returned."""
         self._last_received_at: float | None = None
         self._receiving: asyncio.Task[str | bytes] | None = None
 
@@ -70,6 +73,12 @@ class PortalWebSocketAdapter(WebSocketAdapter):
         whole = b"".join(body or ())
         fields = refusal_fields(status_code, headers, whole)
         self._call(self._downstream.reject(status_code, b"", fields, whole), timeout)
+
+    def _refuse(self, response: Response) -> None:
+        if response.is_sequence or not self._downstream.capabilities.denial:
+            super()._refuse(response)
+        else:
+            self._refusal = response
 
     def receive(self, timeout: float | None = None) -> CreateConnection | Message:
         message = self._portal.call(self._receive(timeout))

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import typing as t
 
+from rolo.bridge.answer import close_contained, refusal_of
 from rolo.bridge.downstream import WebSocketDownstream
 from rolo.bridge.handlers import Handlers
+from rolo.bridge.http_exchanges import HttpExchanges, line_of
 from rolo.bridge.limits import Limits
 from rolo.bridge.observed import ObservedWebSocket
 from rolo.bridge.websocket import PortalWebSocketAdapter, check_handshake, websocket_environ
-from rolo.errors import ClientDisconnected, Failure, RoloError, TooManyExchanges, describe
+from rolo.errors import (
+    ClientDisconnected,
+    Failure,
+    RoloError,
+    TooManyExchanges,
+    UnsendableAnswer,
+    describe,
+)
 from rolo.portal.portal import Portal
 from rolo.portal.workers import WorkerPool
+from rolo.response import Response
 from rolo.websocket.errors import WebSocketDisconnectedError
 from rolo.websocket.request import WebSocketRequest
 from rolo.wire.error_page import CONTENT_TYPE, error_text
@@ -26,13 +37,20 @@ class WebSocketExchanges:
 
     :param workers: their threads in ``threads`` mode, one for each open websocket
     :param limits: what is refused without asking a handler
+    :param answers: sends the answers that refuse handshakes, where they take time
     :param observed: every downstream is an :class:`~rolo.bridge.observed.ObservedWebSocket`
     """
 
     def __init__(
-        self, handlers: Handlers, workers: WorkerPool, limits: Limits, observed: bool = False
+        self,
+        handlers: Handlers,
+        workers: WorkerPool,
+        limits: Limits,
+        answers: HttpExchanges,
+        observed: bool = False,
     ) -> None:
         self._handlers = handlers
+        self._answers = answers
         self._workers = workers
         self._limits = limits
         self._observed = observed
@@ -60,6 +78,10 @@ class WebSocketExchanges:
                 await self._accept_on_thread(request, portal, downstream)
             if self._observed:
                 t.cast(ObservedWebSocket, downstream).decided(request)
+            refusal, adapter._refusal = adapter._refusal, None
+            if refusal is not None:
+                await self._refuse(refusal, portal, adapter._downstream)
+                return
             successor, adapter._successor = adapter._successor, None
             if successor is not None:
                 # It may run for days: let go of what only the handler needed.
@@ -78,6 +100,29 @@ class WebSocketExchanges:
             portal.task = None
             if adapter._successor is not None:
                 adapter._successor.abandon()
+            if adapter._refusal is not None:
+                await self._answers.drop(adapter._refusal, portal, downstream, _line)
+
+    async def _refuse(
+        self, response: Response, portal: Portal, downstream: WebSocketDownstream
+    ) -> None:
+        """Refuse the handshake with an answer that is sent as it comes, like any other."""
+        portal.owner = portal.task = asyncio.current_task()
+        try:
+            answer = refusal_of(response)
+        except UnsendableAnswer as exc:
+            LOG.error("answer to %s cannot be sent: %s", _line(downstream), describe(exc))
+            await self._answers.drop(response, portal, downstream, _line)
+            self._note_refusal(downstream, exc)
+            await _reject_with_page(downstream, exc.status)
+            return
+        answer.close = functools.partial(close_contained, answer.close, downstream, _line)
+        try:
+            refusal = await downstream.refusal()
+        except BaseException:
+            await self._answers.drop(response, portal, downstream, _line)
+            raise
+        await self._answers.send_as_it_comes(answer, portal, refusal, downstream, _line)
 
     def _note_refusal(self, downstream: WebSocketDownstream, error: RoloError) -> None:
         if self._observed:
@@ -95,15 +140,19 @@ class WebSocketExchanges:
                 "websocket refused: all %d threads for websockets are taken", self._on_threads
             )
             self._note_refusal(downstream, TooManyExchanges("too many websockets"))
-            await downstream.reject(
-                503,
-                b"Service Unavailable",
-                [(b"content-type", CONTENT_TYPE.encode())],
-                error_text(503).encode(),
-            )
+            await _reject_with_page(downstream, 503)
             return
         self._on_threads += 1
         try:
             await self._handlers.run_on(self._workers, portal, self._accept, request, portal)
         finally:
             self._on_threads -= 1
+
+
+def _line(downstream: WebSocketDownstream) -> str:
+    return line_of("WEBSOCKET", downstream.head.target)
+
+
+async def _reject_with_page(downstream: WebSocketDownstream, status: int) -> None:
+    fields = [(b"content-type", CONTENT_TYPE.encode())]
+    await downstream.reject(status, b"", fields, error_text(status).encode())

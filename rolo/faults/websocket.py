@@ -28,7 +28,7 @@ from rolo.wire.websocket_frames import (
 )
 
 if t.TYPE_CHECKING:
-    from rolo.bridge.downstream import WebSocketDownstream
+    from rolo.bridge.downstream import AnswerDownstream, WebSocketDownstream
     from rolo.upstream.websocket import UpstreamWebSocket
 
 HOLD = 1.0
@@ -326,6 +326,11 @@ class SpoiledClient(SpoiledLeg):
     async def reject(self, status: int, reason: bytes, headers: RawHeaders, body: bytes) -> None:
         await self._before_the_answer()
         await self.leg.reject(status, reason, headers, body)
+
+    async def refusal(self) -> AnswerDownstream:
+        await self._before_the_answer()
+        refusal: AnswerDownstream = await self.leg.refusal()
+        return refusal
 
     async def receive(self) -> str | bytes:
         if self._ended is not None and self._ended.code == LOST:

@@ -7,13 +7,13 @@ import typing as t
 
 from rolo.bridge.downstream import Capabilities, RequestHead
 from rolo.errors import BadRequest, ClientDisconnected, DownstreamError
-from rolo.native.http import CAPABILITIES, REASONS, answer_head
+from rolo.native.http import CAPABILITIES, REASONS, NativeExchange, answer_head
 from rolo.net.ledger import Ledger
 from rolo.net.websocket import Liveness, WebSocketPeer
 from rolo.websocket.errors import WebSocketProtocolError
 from rolo.wire.fields import RawHeaders, values_of
 from rolo.wire.handshake import accept_value, extensions, is_key, subprotocols
-from rolo.wire.http1 import Framing, ParsedRequest, encode_response_head
+from rolo.wire.http1 import Framing, ParsedRequest, encode_response_head, parse_request_head
 from rolo.wire.permessage_deflate import Deflate, accept_offer
 
 if t.TYPE_CHECKING:
@@ -25,6 +25,10 @@ _HANDSHAKE_FIELDS = frozenset(
     b"sec-websocket-version content-length transfer-encoding keep-alive".split()
 )
 _FRAMING_FIELDS = frozenset(b"connection content-length transfer-encoding keep-alive".split())
+
+
+# What a refusal is the answer to, as far as its framing goes: the last on its connection.
+_LAST_REQUEST = parse_request_head(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
 
 
 class UpgradeRequired(DownstreamError):
@@ -70,6 +74,7 @@ class NativeWebSocket:
         "_handshake",
         "_liveness",
         "_on_gone",
+        "_refusal",
         "gone",
         "head",
         "subprotocols",
@@ -90,6 +95,7 @@ class NativeWebSocket:
         self._answered = False
         self._early = b""
         self._on_gone: t.Callable[[], None] | None = None
+        self._refusal: NativeExchange | None = None
 
     # --- the handshake --------------------------------------------------------------------
 
@@ -160,6 +166,13 @@ class NativeWebSocket:
         self._connection.write(head + body)
         self._connection.linger()
 
+    async def refusal(self) -> NativeExchange:
+        """:raises: as :meth:`reject`"""
+        self._check_unanswered()
+        self._answered = True
+        self._refusal = _Refusal(self._connection, self.head, _LAST_REQUEST, None)
+        return self._refusal
+
     def _check_unanswered(self) -> None:
         if self.gone:
             raise ClientDisconnected("the client left during the handshake")
@@ -201,6 +214,8 @@ class NativeWebSocket:
         if self._end is not None:
             self._end.feed(data)
             return
+        if self._refusal is not None:
+            return  # nobody asked for it
         self._early += data
         if len(self._early) > self._connection.settings.buffer:
             self._connection.pause_reading()
@@ -220,6 +235,8 @@ class NativeWebSocket:
         if self.gone:
             return
         self.gone = True
+        if self._refusal is not None:
+            self._refusal.lost()
         if self._end is not None:
             self._end.lost()
         elif self._on_gone is not None:
@@ -258,7 +275,9 @@ class NativeWebSocket:
         """The handler has returned: leave nothing open."""
         if self.gone or self._connection.closed:
             return
-        if not self._answered:
+        if self._refusal is not None:
+            self._refusal.over(failed=failed)
+        elif not self._answered:
             status = 500 if failed else 403
             self._answered = True
             head, body = answer_head(status, self._connection.server_state.date)
@@ -291,3 +310,10 @@ class BareWebSocket:
             websocket._connection.reset()
         else:
             websocket._connection.cut_short()
+
+
+class _Refusal(NativeExchange):
+    """The answer that refuses a handshake, where it takes time."""
+
+    def _leave(self) -> None:
+        self._connection.linger()

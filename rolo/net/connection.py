@@ -140,6 +140,21 @@ class BaseConnection(asyncio.BufferedProtocol):
             if transport is not None and not transport.is_closing():
                 transport.resume_reading()
 
+    # --- another protocol
+
+    def hand_over(self, successor: BaseConnection) -> None:
+        """Leave the socket to ``successor``, which has none yet. For this connection it is as if
+        it were lost."""
+        transport, self._transport = self._transport, None
+        self.closing = True
+        self.set_deadline(None)
+        if transport is not None:
+            successor._reading_paused = self._reading_paused
+            successor.writing_paused = self.writing_paused
+            successor.connection_made(transport)
+            transport.set_protocol(successor)
+        self.resume_writing()
+
     # --- the end
 
     @property

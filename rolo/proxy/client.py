@@ -13,8 +13,14 @@ from rolo.response import Response
 from rolo.upstream.blocking_transport import SyncTransport
 from rolo.upstream.forwarded_body import ForwardedBody
 from rolo.upstream.request import OnInterim, UpstreamRequest
-from rolo.upstream.settings import PoolLimits, Timeouts, Tls
+from rolo.upstream.settings import PoolLimits, Timeouts, Tls, WebSocketSettings
 from rolo.upstream.transport import LoopTransport
+from rolo.upstream.websocket import (
+    Handshake,
+    HandshakeRefused,
+    UpstreamWebSocket,
+    open_websocket,
+)
 from rolo.websocket.request import WebSocketRequest
 from rolo.wire.hop_by_hop import response_headers
 
@@ -81,6 +87,18 @@ class ForwardingClient(HttpClient):
             return answer
         return portal.call(self._send_on_loop(request, portal, on_interim))
 
+    def open_websocket(
+        self, handshake: Handshake, portal: Portal, settings: WebSocketSettings
+    ) -> UpstreamWebSocket:
+        """Shake hands; the websocket is the caller's to close. It is bounded by ``settings``
+        only, not by the timeouts of exchanges.
+
+        :raises HandshakeRefused: the origin answered with an ordinary response
+        :raises UpstreamError: there is no answer; the subclass says why
+        :raises ClientDisconnected: the client left while we waited
+        """
+        return portal.call(self._open_on_loop(handshake, portal, settings))
+
     def request(self, request: Request, server: str | None = None) -> Response:
         """Send ``request`` to ``server`` (a base URL), or without one to its own host.
 
@@ -98,13 +116,20 @@ class ForwardingClient(HttpClient):
     async def _send_on_loop(
         self, request: UpstreamRequest, portal: Portal, on_interim: OnInterim | None
     ) -> UpstreamAnswer:
-        transport: LoopTransport = portal.loop_scope.resource(
-            self, lambda: self._new_transport(portal.loop_scope)
-        )
-        answer = await transport.send(request, on_interim=on_interim)
-        answer.headers = response_headers(answer.headers)
-        answer.body = ForwardedBody(answer.body, portal)
-        return answer
+        answer = await self._transport(portal.loop_scope).send(request, on_interim=on_interim)
+        return _forwarded(answer, portal)
+
+    async def _open_on_loop(
+        self, handshake: Handshake, portal: Portal, settings: WebSocketSettings
+    ) -> UpstreamWebSocket:
+        transport = self._transport(portal.loop_scope)
+        opened = await open_websocket(transport, handshake, settings)
+        if isinstance(opened, UpstreamWebSocket):
+            return opened
+        raise HandshakeRefused(_forwarded(opened, portal))
+
+    def _transport(self, loop_scope: LoopScope) -> LoopTransport:
+        return loop_scope.resource(self, lambda: self._new_transport(loop_scope))
 
     def _new_transport(self, loop_scope: LoopScope) -> LoopTransport:
         self._loop_scopes.add(loop_scope)
@@ -114,3 +139,10 @@ class ForwardingClient(HttpClient):
             tls=self.tls,
             lenient_framing=self.lenient_framing,
         )
+
+
+def _forwarded(answer: UpstreamAnswer, portal: Portal) -> UpstreamAnswer:
+    """Return ``answer`` as it goes on to a client, with a body for handlers."""
+    answer.headers = response_headers(answer.headers)
+    answer.body = ForwardedBody(answer.body, portal)
+    return answer

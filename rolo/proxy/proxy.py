@@ -102,6 +102,7 @@ class Proxy(HttpClient):
             forwarded=forwarded,
             rules=rules,
             settings=websockets or DEFAULT_WEBSOCKET_SETTINGS,
+            client=self.client if isinstance(self.client, ForwardingClient) else None,
         )
         self._under_hooks = _ProxyUnderHooks(self, None)
         self.phases: Phases | None = None

@@ -6,9 +6,8 @@ import typing as t
 
 from werkzeug.datastructures import Headers
 
-from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
 from rolo.portal.portal import Portal
-from rolo.proxy.client import portal_of
+from rolo.proxy.client import ForwardingClient, portal_of
 from rolo.proxy.forwarded_fields import ForwardedPolicy
 from rolo.proxy.outgoing import DEFAULT_POLICY, HeaderEdits, outgoing_head
 from rolo.proxy.request_rules import DEFAULT_RULES, RequestRules
@@ -27,7 +26,6 @@ from rolo.upstream.websocket import (
     UpstreamWebSocket,
     without_handshake_fields,
 )
-from rolo.upstream.websocket_client import WebSocketClient
 from rolo.websocket.request import WebSocketRequest
 from rolo.wire.fields import RawHeaders
 from rolo.wire.handshake import subprotocols
@@ -51,6 +49,8 @@ class WebSocketProxy:
 
     :param forward_base_url: as of a proxy; ``http`` and ``ws`` mean the same
     :param settings: see :class:`WebSocketSettings`
+    :param client: shakes hands instead of one of our own; it stays the caller's to close, and
+        ``timeouts``, ``limits`` and ``tls`` do not apply
     :raises ValueError: ``forward_base_url`` is not a URL to forward to; says why
     """
 
@@ -65,13 +65,15 @@ class WebSocketProxy:
         forwarded: ForwardedPolicy = DEFAULT_POLICY,
         rules: RequestRules = DEFAULT_RULES,
         settings: WebSocketSettings = DEFAULT_WEBSOCKET_SETTINGS,
+        client: ForwardingClient | None = None,
     ) -> None:
         self.upstream = parse_upstream(forward_base_url)
         self.preserve_host = preserve_host
         self.forwarded = forwarded
         self.rules = rules
         self.settings = settings
-        self.client = WebSocketClient(timeouts=timeouts, limits=limits, tls=tls, settings=settings)
+        self._owns_client = client is None
+        self.client = client or ForwardingClient(timeouts=timeouts, limits=limits, tls=tls)
 
     def relay(
         self,
@@ -97,7 +99,7 @@ class WebSocketProxy:
         try:
             upstream = self.open(request, handshake)
         except HandshakeRefused as exc:
-            return refused(exc)
+            return exc.response
         self.hand_over(request, upstream, **hooks)
         return Response(status=101)
 
@@ -127,7 +129,7 @@ class WebSocketProxy:
         :raises HandshakeRefused: the origin answered with an ordinary response
         :raises UpstreamError: and others, as :meth:`relay`
         """
-        return self.client.open(handshake, _portal(request))
+        return self.client.open_websocket(handshake, _portal(request), self.settings)
 
     def hand_over(
         self,
@@ -151,8 +153,10 @@ class WebSocketProxy:
         return relay
 
     def close(self) -> None:
-        """Drop the connections to the upstream."""
-        self.client.close()
+        """Close the connections to the upstream; those of a client that was given are left
+        alone."""
+        if self._owns_client:
+            self.client.close()
 
 
 def relay_websocket(
@@ -180,8 +184,8 @@ def relay_websocket(
     except BaseException:
         proxy.close()
         raise
-    if response.status_code != 101:
-        proxy.close()
+    if not request.is_upgraded():
+        response.call_on_close(proxy.close)
     return response
 
 
@@ -211,13 +215,6 @@ def outgoing_handshake(
     )
     return Handshake(
         head.origin, head.target, without_handshake_fields(head.headers), subprotocols(head.headers)
-    )
-
-
-def refused(refusal: HandshakeRefused) -> Response:
-    """Return what the client gets when the origin has refused the websocket."""
-    return LazyResponse(
-        UpstreamAnswer(refusal.status, refusal.reason, refusal.headers, [refusal.body])
     )
 
 

@@ -39,6 +39,8 @@ _LOGGING: dict[str, t.Any] = {
 
 _FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 
+#: bytes of the body of an answer that refuses a websocket
+_MAX_REFUSAL = 1024 * 1024
 #: seconds granian's threads get to end, measured at under 5 ms
 _TIME_TO_FLUSH = 0.05
 
@@ -128,6 +130,7 @@ class _WebSocket:
         self._send = send
         self._receiver: asyncio.Task[t.Any] | None = None
         self._closed: asyncio.Event | None = None
+        self._refusal = bytearray()
 
     async def receive(self) -> t.Any:
         receiver = self._receiver = asyncio.current_task()
@@ -145,8 +148,18 @@ class _WebSocket:
     async def send(self, event: t.Any) -> None:
         if event["type"] == "websocket.close":
             await self._close(event)
+        elif event["type"] == "websocket.http.response.body":
+            await self._refuse(event)
         else:
             await self._send(_unrepeated(event))
+
+    async def _refuse(self, event: t.Any) -> None:
+        """Send the body of a refused handshake, of which granian takes one piece only."""
+        self._refusal += event["body"]
+        if len(self._refusal) > _MAX_REFUSAL:
+            raise RuntimeError(f"granian holds no refusal of more than {_MAX_REFUSAL} bytes")
+        if not event.get("more_body", False):
+            await self._send({**event, "body": bytes(self._refusal)})
 
     async def _close(self, event: t.Any) -> None:
         """Send a close frame. It would wait for a receive under way to end by itself."""

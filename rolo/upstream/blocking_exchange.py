@@ -267,9 +267,9 @@ class Conversation:
             head = parse_response_head(
                 block, self._request.method, self._limits, lenient=self._lenient
             )
-            if head.status == 101:
+            if head.status == 101 and self._request.upgrade is None:
                 raise BadResponse("the origin switched protocols unasked")
-            if head.status >= 200:
+            if head.status >= 200 or head.status == 101:
                 self._head = head
                 return
             self._interims += 1
@@ -320,6 +320,10 @@ class Conversation:
     def _deaf(self) -> bool:
         """Whether there is nothing more to hear for now: the end, or a full buffer."""
         return self._eof or len(self._buffer) >= self._max_buffer
+
+    def early(self) -> bytes:
+        """Return what has come behind a head that switches to another protocol."""
+        return bytes(self._buffer)
 
     # -- its body ------------------------------------------------------------------------
 

@@ -104,6 +104,12 @@ class BlockingPool:
                 self._drop(link)
             self._changed.notify()
 
+    def let_go(self, link: Link) -> None:
+        """``link`` serves another protocol from here on, and is no more of this pool's."""
+        with self._changed:
+            self._links.discard(link)
+            self._changed.notify()
+
     @property
     def unused(self) -> bool:
         """No link is open, or about to be."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import socket
 import time
 import typing as t
 
@@ -141,6 +142,30 @@ class SyncUpstreamBody(Body):
             self.close()
 
 
+class SwitchedSocket(Body):
+    """What a 101 leaves in the place of a body: whoever has the answer takes it over, or closes
+    it."""
+
+    def __init__(self, sock: socket.socket, early: bytes) -> None:
+        self._sock: socket.socket | None = sock
+        self._early = early
+
+    def take_over(self) -> tuple[socket.socket, bytes]:
+        """Return the socket, the caller's to close, and what has come on it already."""
+        sock, self._sock = self._sock, None
+        assert sock is not None
+        return sock, self._early
+
+    def close(self) -> None:
+        """Close the socket, unless it is taken over. May be called again."""
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            sock.close()
+
+    def __iter__(self) -> t.Iterator[bytes]:
+        return iter(())
+
+
 class SyncTransport:
     """Sends requests to any number of origins, one connection pool for each.
 
@@ -178,6 +203,8 @@ class SyncTransport:
         closed. A reused connection that proves dead before one byte of answer is replaced
         by a fresh one, once, if the error says that a retry is safe.
 
+        The body of the 101 that ``request.upgrade`` asks for is a :class:`SwitchedSocket`.
+
         :param on_interim: told of each 1xx answer but 101
         :raises UpstreamError: see ``rolo.errors``
         """
@@ -211,7 +238,12 @@ class SyncTransport:
                 retried = f"stale connection: {error}"
                 LOG.debug("retrying %s %s: %s", request.method, origin, retried)
                 continue
-            body = SyncUpstreamBody(conversation, functools.partial(pool.give, link))
+            body: Body
+            if head.status == 101:
+                pool.let_go(link)
+                body = SwitchedSocket(link.sock, conversation.early())
+            else:
+                body = SyncUpstreamBody(conversation, functools.partial(pool.give, link))
             return UpstreamAnswer(
                 head.status, head.reason, head.headers, body, head.version, reused, retried
             )

@@ -37,7 +37,7 @@ class Owner(t.Protocol):
         """The connection can carry another exchange."""
 
     def forget(self, connection: Connection) -> None:
-        """The connection's socket is gone; called once."""
+        """The connection's socket is gone, or another's; called once."""
 
 
 class Connection(BaseConnection):
@@ -115,6 +115,13 @@ class Connection(BaseConnection):
             self.resume_reading()
         if self.owner is not None and not self.closing:
             self.owner.release(self)
+
+    def hand_over(self, successor: BaseConnection) -> None:
+        self.receiver = None
+        super().hand_over(successor)
+        owner, self.owner = self.owner, None
+        if owner is not None:
+            owner.forget(self)
 
     def close(self) -> None:
         self.receiver = None

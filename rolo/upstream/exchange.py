@@ -25,6 +25,7 @@ from rolo.upstream.connection import Connection
 from rolo.upstream.request import MAX_INTERIMS, OnInterim, UpstreamRequest
 from rolo.upstream.response_body import UpstreamBody
 from rolo.upstream.settings import PoolLimits, Timeouts
+from rolo.upstream.switched import SwitchedConnection
 from rolo.wire.fields import RawHeaders
 from rolo.wire.http1 import (
     BodyDecoder,
@@ -97,6 +98,7 @@ class AnswerState(enum.Enum):
     HEADS = "its interim heads, or a part of its head, have come"
     BODY = "its final head has come, its body comes"
     COMPLETE = "all of it has come, while our request is still on its way"
+    SWITCHED = "it is the 101 that was asked for: what follows is another protocol"
     OVER = "the connection is given back, or broken off"
 
 
@@ -104,12 +106,13 @@ class AnswerState(enum.Enum):
 #
 #   request   HELD ----> SENDING ----> SENT
 #   answer    AWAITED -> HEADS -> BODY -> COMPLETE -> OVER
+#                          +----> SWITCHED
 #
 # From wherever it is the answer gets to OVER: by an error, a timeout, a reader that leaves, and
 # from BODY if the request is SENT. An origin may answer before the request is SENT; then the
 # answer is COMPLETE for as long as somebody sees the request through.
 HELD, SENDING, SENT = RequestState
-AWAITED, HEADS, BODY, COMPLETE, OVER = AnswerState
+AWAITED, HEADS, BODY, COMPLETE, SWITCHED, OVER = AnswerState
 
 
 class Exchange:
@@ -123,6 +126,8 @@ class Exchange:
     # Most exchanges need few of these: what an instance does not set costs it nothing.
     head: ParsedResponse | None = None
     body: UpstreamBody | None = None
+    switched: SwitchedConnection | None = None
+    """What a 101 leaves in the place of a body."""
     _waiter: asyncio.Future[None] | None = None
     _error: BaseException | None = None
     _pending: bytearray | None = None
@@ -302,7 +307,7 @@ class Exchange:
                 limits,
                 lenient=self._settings.lenient_framing,
             )
-            if head.status >= 200:
+            if head.status >= 200 or (head.status == 101 and self._request.upgrade is not None):
                 self.head = head
                 self._pending = None
                 return bytes(buffer[end:])
@@ -312,7 +317,8 @@ class Exchange:
             raise BadResponse(f"response head of more than {limits.max_head} bytes")
         if not b"HTTP/".startswith(buffer[:5]):
             raise BadResponse("the answer is not HTTP/1")
-        self._pending = bytearray(buffer)
+        if buffer is not self._pending:
+            self._pending = bytearray(buffer)
         return None
 
     def _interim(self, head: ParsedResponse) -> None:
@@ -346,6 +352,10 @@ class Exchange:
     def _begin_body(self, rest: bytes) -> None:
         head = self.head
         assert head is not None
+        if head.status == 101:
+            self._answer_state = SWITCHED
+            self.switched = SwitchedConnection(self._connection, rest)
+            return
         self._answer_state = BODY
         body = self.body = UpstreamBody(head.length, self)
         if self._go_on is not None and self._repeatable and self._upload is not None:

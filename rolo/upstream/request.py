@@ -76,6 +76,9 @@ class UpstreamRequest:
     """Asked after the end of a chunked body for the trailers to send."""
     writer: RequestWriter | None = None
     """Writes the request in the place of the exchange, for the worse."""
+    upgrade: bytes | None = None
+    """The protocol to switch to (RFC 9110 section 7.8). A 101 is the final answer then, and the
+    connection its body. Without it nobody asks for one, and a 101 breaks the exchange."""
 
     @property
     def idempotent(self) -> bool:
@@ -98,4 +101,6 @@ class UpstreamRequest:
             fields.append((b"Transfer-Encoding", b"chunked"))
         elif body is not None:
             fields.append((b"Content-Length", b"%d" % (length or 0)))
+        if self.upgrade is not None:
+            fields += [(b"Upgrade", self.upgrade), (b"Connection", b"Upgrade")]
         return fields

@@ -81,7 +81,8 @@ class WebSocketSettings:
     buffer: int = 64 * 1024
     """Bytes held unread, and unsent, before the origin is made to wait."""
     max_refusal: int = 1024 * 1024
-    """Bytes of the body of an origin's answer that is no websocket."""
+    """Bytes of the body of an origin's answer that is no websocket, where it is for code of
+    ours to look at (``connect_websocket``); to clients it goes on as it comes."""
 
 
 DEFAULT_WEBSOCKET_SETTINGS = WebSocketSettings()

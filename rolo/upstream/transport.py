@@ -20,6 +20,7 @@ from rolo.upstream.pool import OriginStats, Pool
 from rolo.upstream.request import OnInterim, UpstreamRequest
 from rolo.upstream.response_body import UpstreamBody
 from rolo.upstream.settings import PoolLimits, Timeouts, Tls
+from rolo.upstream.websocket_connection import OpenWebSockets
 from rolo.wire.http1 import HeadLimits, encode_request_head
 
 if t.TYPE_CHECKING:
@@ -37,7 +38,11 @@ class LoopTransport:
     Lives on the event loop that first calls :meth:`send`, and only there.
 
     :param limits: bounds per origin and per exchange. Of each response body at most
-        ``max_buffer`` bytes and one read of 112 KiB are held.
+        ``max_buffer`` bytes and one read of 112 KiB are held. Websockets that are open are not
+        counted, only their handshakes.
+    :param dialer: opens the connections; the caller's to close, with the trust and names of
+        its own instead of ``tls``
+    :param websockets: where those opened here are held; the caller's to close
     """
 
     def __init__(
@@ -47,6 +52,8 @@ class LoopTransport:
         limits: PoolLimits | None = None,
         tls: Tls | None = None,
         lenient_framing: bool = False,
+        dialer: Dialer | None = None,
+        websockets: OpenWebSockets | None = None,
     ) -> None:
         timeouts, limits = timeouts or Timeouts(), limits or PoolLimits()
         bound = limits.max_buffer + _ON_TOP
@@ -60,7 +67,10 @@ class LoopTransport:
             bound - read_size,
         )
         self._total = timeouts.total
-        self._dialer = Dialer(tls)
+        self._dialer = dialer or Dialer(tls)
+        self._owns_dialer = dialer is None
+        self._websockets = websockets
+        self._owns_websockets = websockets is None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._pool: Pool | None = None
@@ -84,7 +94,8 @@ class LoopTransport:
         """Send ``request`` and return the answer as soon as its head is there.
 
         A request body that is pulled goes on being sent while the answer is read. To
-        cancel this call closes the connection.
+        cancel this call closes the connection. The body of the 101 that ``request.upgrade``
+        asks for is a :class:`~rolo.upstream.switched.SwitchedConnection`.
 
         :param on_interim: awaited for every 1xx answer before the next is looked at, and
             before the final one is returned; no longer than the exchange may take
@@ -127,26 +138,35 @@ class LoopTransport:
                     raise
                 retried, connection = _RETRY_REASON, None
                 continue
-            body = exchange.body
-            assert body is not None
             return UpstreamAnswer(
                 answer.status,
                 answer.reason,
                 answer.headers,
-                body,
+                exchange.body or exchange.switched,
                 answer.version,
                 connection.exchanges > 1,
                 retried,
                 as_received=True,
             )
 
+    @property
+    def websockets(self) -> OpenWebSockets:
+        """Those opened over this transport."""
+        if self._websockets is None:
+            self._websockets = OpenWebSockets()
+        return self._websockets
+
     async def close(self) -> None:
-        """Close idle connections at once and abort the busy ones. May be called again."""
+        """Close idle connections at once, abort the busy ones, and close websockets with 1001.
+        May be called again."""
         self._closed = True
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.close()
-        self._dialer.close()
+        if self._websockets is not None and self._owns_websockets:
+            await self._websockets.close()
+        if self._owns_dialer:
+            self._dialer.close()
 
     def stats(self) -> dict[Origin, OriginStats]:
         """Return connections by origin; origins with none are not listed."""

@@ -1,47 +1,25 @@
-"""The origin's side of a websocket: dial, shake hands, then exchange messages."""
+"""Opening a websocket to an origin: a request that asks for another protocol, and its 101."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import dataclasses
 import os
 
-from rolo.errors import (
-    BadRequest,
-    BadResponse,
-    BodyInterrupted,
-    ConnectTimeout,
-    IdleTimeout,
-    ResponseHeadTimeout,
-    UnsendableRequest,
-    UpstreamError,
-)
+from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
+from rolo.errors import BadResponse, BodyInterrupted, UpstreamError
 from rolo.net.websocket import WebSocketPeer
-from rolo.upstream.dial import Dialer
-from rolo.upstream.request import MAX_INTERIMS
-from rolo.upstream.settings import (
-    DEFAULT_WEBSOCKET_SETTINGS,
-    PoolLimits,
-    Timeouts,
-    WebSocketSettings,
-)
-from rolo.upstream.websocket_connection import Place, UpstreamConnection
+from rolo.response import Response
+from rolo.upstream.request import UpstreamRequest
+from rolo.upstream.settings import DEFAULT_WEBSOCKET_SETTINGS, WebSocketSettings
+from rolo.upstream.switched import SwitchedConnection
+from rolo.upstream.transport import LoopTransport
 from rolo.websocket.errors import WebSocketError
 from rolo.wire.fields import RawHeaders, values_of
 from rolo.wire.handshake import accept_value, extensions
 from rolo.wire.hop_by_hop import response_headers
-from rolo.wire.http1 import (
-    BodyDecoder,
-    HeadLimits,
-    ParsedResponse,
-    body_decoder,
-    encode_request_head,
-    list_items,
-    parse_response_head,
-)
+from rolo.wire.http1 import list_items
 from rolo.wire.permessage_deflate import OFFER, Deflate, accepted_by_server
-from rolo.wire.reserved_fields import request_fields
 from rolo.wire.target import Origin
 
 # Made anew on each leg (RFC 6455 section 4), or of one leg only.
@@ -65,16 +43,55 @@ class Handshake:
 class HandshakeRefused(WebSocketError):
     """The origin answered the handshake with an ordinary response.
 
-    :param headers: its end-to-end fields
-    :param body: all of it
+    :ivar answer: the response, hop-by-hop fields apart; its body may still be on its way.
+        Whoever catches this closes the body, or hands it on as :attr:`response`.
     """
 
-    def __init__(self, status: int, reason: bytes, headers: RawHeaders, body: bytes) -> None:
-        super().__init__(f"the origin refused the websocket with status {status}")
-        self.status = status
-        self.reason = reason
-        self.headers = headers
-        self.body = body
+    def __init__(self, answer: UpstreamAnswer) -> None:
+        super().__init__(f"the origin refused the websocket with status {answer.status}")
+        self.answer = answer
+
+    @property
+    def status(self) -> int:
+        """The status of the response."""
+        return self.answer.status
+
+    @property
+    def headers(self) -> RawHeaders:
+        """The end-to-end fields of the response."""
+        return self.answer.headers
+
+    @property
+    def response(self) -> Response:
+        """A new response with the answer in it, for the client or to be read."""
+        return LazyResponse(self.answer)
+
+
+class Refusal:
+    """The body of a refusal, read whole for somebody who looks at it, at most.
+
+    :param limit: bytes
+    """
+
+    def __init__(self, answer: UpstreamAnswer, limit: int) -> None:
+        self._answer = answer
+        self._limit = limit
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def add(self, piece: bytes) -> None:
+        """:raises BodyInterrupted: it is too long"""
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self._size > self._limit:
+            raise BodyInterrupted(f"refusal of the handshake with over {self._limit} bytes")
+
+    def whole(self) -> UpstreamAnswer:
+        """Return the answer, with all of it."""
+        answer = self._answer
+        answer.headers = response_headers(answer.headers)
+        answer.body = [b"".join(self._pieces)]
+        return answer
 
 
 class UpstreamWebSocket:
@@ -103,42 +120,29 @@ class UpstreamWebSocket:
 
 
 async def open_websocket(
-    dialer: Dialer,
+    transport: LoopTransport,
     handshake: Handshake,
-    place: Place,
-    *,
-    timeouts: Timeouts,
-    limits: PoolLimits,
     settings: WebSocketSettings = DEFAULT_WEBSOCKET_SETTINGS,
-) -> UpstreamWebSocket:
-    """Dial and shake hands. To cancel this call closes the connection.
+) -> UpstreamWebSocket | UpstreamAnswer:
+    """Shake hands. To cancel this call closes the connection.
 
-    :raises HandshakeRefused: the origin answered with something else than 101
-    :raises BadRequest: the handshake cannot be written as one well-formed head
-    :raises UnsendableRequest: it holds fields that only we write
-    :raises ConnectError: and its kin: no connection
-    :raises UpstreamClosed: the connection ended before a complete head
-    :raises BadResponse: malformed, or a 101 that does not fit what was asked
-    :raises ResponseHeadTimeout: no answer in time
+    :return: the answer of the origin if it is none that opens a websocket, as of any request
+    :raises BadResponse: a 101 that does not fit what was asked
+    :raises UpstreamError: and others, as :meth:`LoopTransport.send`
     """
-    key = base64.b64encode(os.urandom(16))
-    head = _encode(handshake, key, settings)
-    connection = await _dial(dialer, handshake.origin, timeouts.connect, settings.buffer, place)
+    request, key = handshake_request(handshake, settings)
+    answer = await transport.send(request)
+    if answer.status != 101:
+        return answer
+    switched: SwitchedConnection = answer.body
     try:
-        connection.write(head)
-        parsed = await _answer(connection, timeouts.response, limits)
-        if parsed.status != 101:
-            raise await _refusal(connection, parsed, timeouts, settings.max_refusal)
-        subprotocol, deflate = _agreed(parsed, key, handshake, settings)
-        end = connection.open(settings, deflate)
-    except BaseException as exc:
-        connection.abort()
-        if isinstance(exc, UpstreamError):
-            exc.target = str(handshake.origin)
-            exc.retry_safe = not connection.heard  # a handshake is a GET
+        subprotocol, deflate = agreed(answer.headers, key, handshake, settings)
+        end = transport.websockets.begin(switched, settings, deflate)
+    except UpstreamError as exc:
+        switched.close()
+        exc.target = str(handshake.origin)
         raise
-    fields = [f for f in response_headers(parsed.headers) if f[0].lower() not in _HANDSHAKE_FIELDS]
-    return UpstreamWebSocket(end, subprotocol, fields)
+    return UpstreamWebSocket(end, subprotocol, passed_on_fields(answer.headers))
 
 
 def without_handshake_fields(headers: RawHeaders) -> RawHeaders:
@@ -146,15 +150,18 @@ def without_handshake_fields(headers: RawHeaders) -> RawHeaders:
     return [field for field in headers if field[0].lower() not in _HANDSHAKE_FIELDS]
 
 
-def _encode(handshake: Handshake, key: bytes, settings: WebSocketSettings) -> bytes:
-    try:
-        passed = request_fields(without_handshake_fields(handshake.headers), chunked=False)
-    except ValueError as exc:
-        raise UnsendableRequest(str(exc), target=str(handshake.origin)) from None
+def passed_on_fields(headers: RawHeaders) -> RawHeaders:
+    """Return the fields of a 101 that go on to who asked for the websocket."""
+    return without_handshake_fields(response_headers(headers))
+
+
+def handshake_request(
+    handshake: Handshake, settings: WebSocketSettings
+) -> tuple[UpstreamRequest, bytes]:
+    """Return what goes on the wire for ``handshake``, and the key in it, which is a new one."""
+    key = base64.b64encode(os.urandom(16))
     fields = [
-        *passed,
-        (b"Upgrade", b"websocket"),
-        (b"Connection", b"Upgrade"),
+        *without_handshake_fields(handshake.headers),
         (b"Sec-WebSocket-Version", b"13"),
         (b"Sec-WebSocket-Key", key),
     ]
@@ -163,86 +170,19 @@ def _encode(handshake: Handshake, key: bytes, settings: WebSocketSettings) -> by
         fields.append((b"Sec-WebSocket-Protocol", offered))
     if settings.compression:
         fields.append((b"Sec-WebSocket-Extensions", OFFER.encode("ascii")))
-    try:
-        return encode_request_head("GET", handshake.target, fields)
-    except ValueError as exc:
-        raise BadRequest(f"cannot be forwarded: {exc}") from exc
+    origin, target = handshake.origin, handshake.target
+    return UpstreamRequest(origin, "GET", target, fields, upgrade=b"websocket"), key
 
 
-async def _dial(
-    dialer: Dialer,
-    origin: Origin,
-    limit: float | None,
-    buffer: int,
-    place: Place,
-) -> UpstreamConnection:
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(limit):
-            return await dialer.dial(origin, lambda: UpstreamConnection(loop, buffer, place))
-    except TimeoutError as exc:
-        raise ConnectTimeout(f"no connection within {limit:g} s", target=str(origin)) from exc
-
-
-async def _answer(
-    connection: UpstreamConnection, limit: float | None, limits: PoolLimits
-) -> ParsedResponse:
-    """Return the final head; so many interim ones are skipped.
-
-    :raises BadResponse: there are more, or one is malformed
-    """
-    bounds = HeadLimits(max_head=limits.max_head, max_fields=limits.max_fields)
-    try:
-        async with asyncio.timeout(limit):
-            for _ in range(MAX_INTERIMS + 1):
-                block = await connection.read_head(limits.max_head)
-                parsed = parse_response_head(block, "GET", bounds)
-                if parsed.status >= 200 or parsed.status == 101:
-                    return parsed
-            raise BadResponse("too many interim answers")
-    except TimeoutError as exc:
-        raise ResponseHeadTimeout(f"no answer to the handshake within {limit:g} s") from exc
-
-
-async def _refusal(
-    connection: UpstreamConnection, parsed: ParsedResponse, timeouts: Timeouts, limit: int
-) -> HandshakeRefused:
-    body = await _body(connection, body_decoder(parsed.framing, parsed.length), timeouts, limit)
-    return HandshakeRefused(parsed.status, parsed.reason, response_headers(parsed.headers), body)
-
-
-async def _body(
-    connection: UpstreamConnection, decoder: BodyDecoder, timeouts: Timeouts, limit: int
-) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
-    # All of it within the time that an answer may take: nobody asked for a stream.
-    seconds = timeouts.response
-    try:
-        async with asyncio.timeout(seconds):
-            while not decoder.done:
-                data = await connection.read()
-                if not data:
-                    decoder.eof()
-                    break
-                for piece in decoder.feed(data):
-                    pieces.append(piece)
-                    size += len(piece)
-                if size > limit:
-                    raise BodyInterrupted(f"refusal of the handshake with over {limit} bytes")
-    except TimeoutError as exc:
-        raise IdleTimeout(f"refusal of the handshake not over within {seconds:g} s") from exc
-    return b"".join(pieces)
-
-
-def _agreed(
-    parsed: ParsedResponse, key: bytes, handshake: Handshake, settings: WebSocketSettings
+def agreed(
+    headers: RawHeaders, key: bytes, handshake: Handshake, settings: WebSocketSettings
 ) -> tuple[str | None, Deflate | None]:
-    """Check a 101 (RFC 6455 section 4.1); return the subprotocol and the compression.
+    """Check the fields of a 101 (RFC 6455 section 4.1); return the subprotocol and the
+    compression.
 
+    :param key: what we sent
     :raises BadResponse: it is not the answer to what we asked
     """
-    headers = parsed.headers
     for name, option in (b"upgrade", b"websocket"), (b"connection", b"upgrade"):
         if option not in list_items(b",".join(values_of(headers, name))):
             raise BadResponse("101 to something else than a websocket")

@@ -10,6 +10,8 @@ from rolo.websocket.errors import WebSocketProtocolError
 if t.TYPE_CHECKING:
     from werkzeug.datastructures import Headers
 
+    from rolo.response import Response
+
 WebSocketEnvironment = dict[str, t.Any]
 """A WSGI environment whose ``rolo.websocket`` holds the adapter."""
 
@@ -94,6 +96,13 @@ class WebSocketAdapter:
     ) -> None:
         """Answer the handshake with an HTTP response instead."""
         raise NotImplementedError
+
+    def _refuse(self, response: Response) -> None:
+        """Answer the handshake with ``response`` instead, and close that."""
+        try:
+            self.reject(response.status_code, response.headers, response.iter_encoded())
+        finally:
+            response.close()
 
     def receive(self, timeout: float | None = None) -> CreateConnection | Message:
         """Return the next event."""

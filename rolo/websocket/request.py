@@ -213,17 +213,15 @@ class WebSocketRequest(Request):
         return self._rejected
 
     def reject(self, response: Response) -> None:
-        """Answer the handshake with ``response`` (closed afterwards) and no websocket.
+        """Answer the handshake with ``response`` (closed afterwards) and no websocket. A body
+        that is not here yet is sent when the handler has returned.
 
         :raises ValueError: the handshake was accepted or rejected before
         """
         self._raise_if_decided()
         self._rejected = True
         self._rejection = response
-        try:
-            self.socket.reject(response.status_code, response.headers, response.iter_encoded())
-        finally:
-            response.close()
+        self.socket._refuse(response)
 
     def accept(
         self,

@@ -64,7 +64,7 @@ class Acting:
 
     @property
     def websockets(self):
-        return self.proxy.websockets.client
+        return self.proxy.websockets
 
     @property
     def bridge(self):
@@ -191,7 +191,11 @@ ACTS = {
     "forwarded.via": ("--via edge-1", ["proxy.forwarded.via"], "edge-1"),
     "timeouts.connect": (
         "--connect-timeout 4",
-        ["exchange.timeouts.connect", "blocking.timeouts.connect", "websockets.timeouts.connect"],
+        [
+            "exchange.timeouts.connect",
+            "blocking.timeouts.connect",
+            "websockets.client.timeouts.connect",
+        ],
         4,
     ),
     "timeouts.response": (
@@ -199,7 +203,7 @@ ACTS = {
         [
             "exchange.timeouts.response",
             "blocking.timeouts.response",
-            "websockets.timeouts.response",
+            "websockets.client.timeouts.response",
         ],
         5,
     ),
@@ -208,19 +212,23 @@ ACTS = {
         ["exchange.timeouts.idle", "blocking.timeouts.idle", "bridge.limits.send_timeout"],
         6,
     ),
-    "tls.ca_file": ("--ca-file ca", ["tls.ca_file", "websockets.tls.ca_file"], "ca"),
-    "tls.client_cert": ("--client-cert c", ["tls.client_cert", "websockets.tls.client_cert"], "c"),
+    "tls.ca_file": ("--ca-file ca", ["tls.ca_file", "websockets.client.tls.ca_file"], "ca"),
+    "tls.client_cert": (
+        "--client-cert c",
+        ["tls.client_cert", "websockets.client.tls.client_cert"],
+        "c",
+    ),
     "tls.client_key": (
         "--client-cert c --client-key k",
-        ["tls.client_key", "websockets.tls.client_key"],
+        ["tls.client_key", "websockets.client.tls.client_key"],
         "k",
     ),
     "tls.server_name": (
         "--tls-server-name name",
-        ["tls.server_hostname", "websockets.tls.server_hostname"],
+        ["tls.server_hostname", "websockets.client.tls.server_hostname"],
         "name",
     ),
-    "tls.insecure": ("--insecure", ["tls.insecure", "websockets.tls.insecure"], True),
+    "tls.insecure": ("--insecure", ["tls.insecure", "websockets.client.tls.insecure"], True),
     "limits.max_head": (
         "--max-head 8k",
         [

@@ -15,9 +15,11 @@ from rolo.errors import RoloError
 from rolo.native.websocket import ClientHandshake
 from rolo.net.ledger import Ledger
 from rolo.net.websocket import WebSocketPeer
-from rolo.upstream.settings import WebSocketSettings
-from rolo.upstream.websocket import Handshake, _agreed
-from rolo.upstream.websocket_connection import Place, UpstreamConnection
+from rolo.upstream.connection import Connection
+from rolo.upstream.exchange import Exchange, ExchangeSettings
+from rolo.upstream.request import UpstreamRequest
+from rolo.upstream.settings import PoolLimits, Timeouts, WebSocketSettings
+from rolo.upstream.websocket import Handshake, agreed
 from rolo.websocket.errors import WebSocketDisconnectedError
 from rolo.wire.http1 import HeadLimits, parse_request_head
 from rolo.wire.permessage_deflate import Deflate, Parameters, accept_offer, accepted_by_server
@@ -111,26 +113,25 @@ def agree(headers):
     digest = hashlib.sha1(b"key258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
     accept = (b"Sec-WebSocket-Accept", base64.b64encode(digest))
     asked = Handshake(parse_upstream("http://a").origin, b"/", [], ["a"])
-    _agreed(
-        types.SimpleNamespace(headers=[*headers, accept]),
-        b"key",
-        asked,
-        WebSocketSettings(compression=True),
-    )
+    agreed([*headers, accept], b"key", asked, WebSocketSettings(compression=True))
 
 
 def read_answer(data):
     """The head of an answer, as it comes in a thousand pieces."""
 
     async def main():
-        connection = UpstreamConnection(asyncio.get_running_loop(), 2**30, Place())
-        reading = asyncio.ensure_future(connection.read_head(2**30))
+        loop, limits = asyncio.get_running_loop(), HeadLimits(2**30, 2**20)
+        connection = Connection(loop, memoryview(bytearray(2**20)), None)
+        request = UpstreamRequest(None, "GET", b"/", [], upgrade=b"websocket")
+        settings = ExchangeSettings(Timeouts(), PoolLimits(), limits, False, 2**20)
+        exchange = Exchange(loop, connection, request, settings, None)
+        reading = asyncio.ensure_future(exchange.answer(b"", None))
+        await asyncio.sleep(0)
         size = len(data) // 1000
         for start in range(0, len(data), size):
-            connection.get_buffer(-1)[:size] = data[start : start + size].ljust(size)
-            connection.buffer_updated(size)
-            await asyncio.sleep(0)
-        assert len(await reading) == len(data)
+            exchange.received(data[start : start + size])
+        await reading
+        assert exchange.switched is not None
 
     asyncio.run(main())
 
@@ -181,7 +182,11 @@ CASES = [
         ],
         agree,
     ),
-    ("an answer in pieces", lambda n: b"a" * 100 * n + b"\r\n\r\n", read_answer),
+    (
+        "an answer in pieces",
+        lambda n: b"HTTP/1.1 101 X\r\nX: " + b"a" * 100 * n + b"\r\n\r\n",
+        read_answer,
+    ),
 ]
 
 

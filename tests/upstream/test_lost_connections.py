@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
-from rolo.errors import BodyInterrupted, SendError, UpstreamClosed
+from rolo.errors import SendError, UpstreamClosed
 from rolo.upstream.connection import Connection
 from rolo.upstream.settings import WebSocketSettings
-from rolo.upstream.websocket_connection import Place, UpstreamConnection
+from rolo.upstream.switched import SwitchedConnection
+from rolo.upstream.websocket_connection import OpenWebSockets
 from rolo.websocket import WebSocketDisconnectedError
 from tests.origins import run
 
@@ -30,6 +31,9 @@ class Transport(asyncio.Transport):
     def abort(self):
         pass
 
+    def set_protocol(self, protocol):
+        self.protocol = protocol
+
 
 def connection():
     made = Connection(asyncio.get_running_loop(), memoryview(bytearray(64)), None)
@@ -37,10 +41,12 @@ def connection():
     return made
 
 
-def websocket_connection():
-    made = UpstreamConnection(asyncio.get_running_loop(), 65536, Place())
-    made.connection_made(Transport())
-    return made
+def websocket():
+    """Return an open one, and the connection below it."""
+    made = connection()
+    transport = made._transport
+    end = OpenWebSockets().begin(SwitchedConnection(made, b""), WebSocketSettings(), None)
+    return end, transport.protocol
 
 
 def lose(connection):
@@ -64,7 +70,7 @@ def test_who_waits_for_the_origin_to_catch_up_hears_that_it_is_gone():
 
 def test_a_lost_websocket_is_the_origins_fault():
     async def test():
-        slow = websocket_connection()
+        _, slow = websocket()
         slow.pause_writing()
         waiting = asyncio.create_task(slow.drained())
         await asyncio.sleep(0)
@@ -77,27 +83,12 @@ def test_a_lost_websocket_is_the_origins_fault():
 
 def test_a_message_to_a_lost_websocket_is_not_sent():
     async def test():
-        slow = websocket_connection()
-        end = slow.open(WebSocketSettings(), None)
+        end, slow = websocket()
         slow.pause_writing()
         waiting = asyncio.create_task(end.send("hello"))
         await asyncio.sleep(0)
         lose(slow)
         with pytest.raises(WebSocketDisconnectedError):
             await waiting
-
-    run(test)
-
-
-def test_a_refusal_that_breaks_off_is_not_over():
-    async def test():
-        refusing = websocket_connection()
-        view = refusing.get_buffer(-1)
-        view[:4] = b"half"
-        refusing.buffer_updated(4)
-        lose(refusing)
-        assert await refusing.read() == b"half"
-        with pytest.raises(BodyInterrupted):
-            await refusing.read()
 
     run(test)

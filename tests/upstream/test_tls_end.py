@@ -15,12 +15,9 @@ import trustme
 
 from rolo.errors import BodyInterrupted, UpstreamClosed, UpstreamError
 from rolo.upstream.blocking_transport import SyncTransport
-from rolo.upstream.dial import Dialer
 from rolo.upstream.request import UpstreamRequest
-from rolo.upstream.settings import PoolLimits, Timeouts, Tls
+from rolo.upstream.settings import PoolLimits, Tls
 from rolo.upstream.transport import LoopTransport
-from rolo.upstream.websocket import Handshake, HandshakeRefused, open_websocket
-from rolo.upstream.websocket_connection import Place
 from rolo.wire.target import Origin
 from tests.origins import run
 
@@ -111,21 +108,6 @@ def fetch_on(loop, origin, tls, *, late):
     return b"".join(received)
 
 
-def open_websocket_on(loop, origin, tls):
-    async def test():
-        dialer = Dialer(tls)
-        request = origin.request
-        handshake = Handshake(request.origin, request.target, request.headers)
-        try:
-            await open_websocket(
-                dialer, handshake, Place(), timeouts=Timeouts(), limits=PoolLimits()
-            )
-        finally:
-            dialer.close()
-
-    run_on(loop, test)
-
-
 def run_on(loop, test):
     factory = pytest.importorskip("uvloop").new_event_loop if loop == "uvloop" else None
     run(test, loop_factory=factory)
@@ -179,21 +161,6 @@ def test_an_answer_that_says_itself_where_it_ends_needs_no_close_notify(driver, 
     answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\n" + framed
     with OneAnswer(context, answer, ended=False) as origin:
         assert fetch(driver, origin, tls, late=True) == BODY
-
-
-@pytest.mark.parametrize("loop", LOOPS)
-@pytest.mark.parametrize("ended", [False, True], ids=["cut", "ended"])
-def test_the_same_holds_for_the_refusal_of_a_websocket(loop, ended, authority):
-    context, tls = authority
-    kind = HandshakeRefused if ended else BodyInterrupted
-    answer = b"HTTP/1.1 403 Forbidden\r\n\r\nnot you"
-    with (
-        OneAnswer(context, answer, ended=ended) as origin,
-        pytest.raises(kind) as caught,
-    ):
-        open_websocket_on(loop, origin, tls)
-    if ended:
-        assert caught.value.body == b"not you"
 
 
 @pytest.mark.parametrize("driver", [*LOOPS, "blocking"])

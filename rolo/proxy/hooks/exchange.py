@@ -5,12 +5,12 @@ from __future__ import annotations
 import typing as t
 import weakref
 
-from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
+from rolo.bridge.lazy_response import UpstreamAnswer
 from rolo.portal.hook_runner import HookRunner
 from rolo.portal.portal import Portal
 from rolo.proxy.hooks.bodies import tap_upload
 from rolo.proxy.hooks.context import ProxyContext
-from rolo.proxy.hooks.editable import OutboundRequest, ProxiedResponse
+from rolo.proxy.hooks.editable import OutboundRequest
 from rolo.proxy.hooks.hooks import Interim
 from rolo.proxy.hooks.transform import call
 from rolo.proxy.hooks.way_back import AnsweredRun
@@ -55,17 +55,7 @@ class HookedExchange(AnsweredRun[Forwarder]):
         answer = self._connect(self._send) if phases.on_connect_failed else self._send()
         if not isinstance(answer, UpstreamAnswer):
             return None if answer is None else self._answered(answer)
-        context.comes_back()
-        response = context.response = ProxiedResponse(answer, context.request.method)
-        try:
-            answered = self._ask("on_response", response) if phases.on_response else None
-            if answered is None and not context.again:
-                return LazyResponse(self._forwarded(response))
-        except BaseException:
-            response.body.close()
-            raise
-        response.body.close()
-        return None if answered is None else self._answered(answered)
+        return self._come_back(answer, context.request.method)
 
     # --- the way out
 

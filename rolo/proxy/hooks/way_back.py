@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import typing as t
 
-from rolo.bridge.lazy_response import UpstreamAnswer
+from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
 from rolo.errors import ClientDisconnected
 from rolo.net.body import Body, LoopBody
 from rolo.proxy.hooks.bodies import (
@@ -20,6 +20,7 @@ from rolo.proxy.hooks.event_sender import RelayedEvents, SpokenBody
 from rolo.proxy.hooks.hook_run import HookedRun
 from rolo.proxy.hooks.phases import Hook
 from rolo.proxy.hooks.transform import Stage, call, chunk_stage, event_stage
+from rolo.response import Response
 from rolo.wire.content_codings import decode
 from rolo.wire.fields import HeaderFields, RawHeaders
 
@@ -39,6 +40,21 @@ class AnsweredRun(HookedRun[F]):
         outbound.accept_known_codings()
         if not self._phases.see_parts:
             outbound.refuse_ranges()
+
+    def _come_back(self, answer: UpstreamAnswer, method: str) -> Response | None:
+        """Return the answer as hooks leave it, or theirs; ``None`` for another try."""
+        context, phases = self._context, self._phases
+        context.comes_back()
+        response = context.response = ProxiedResponse(answer, method)
+        try:
+            answered = self._ask("on_response", response) if phases.on_response else None
+            if answered is None and not context.again:
+                return LazyResponse(self._forwarded(response))
+        except BaseException:
+            response.body.close()
+            raise
+        response.body.close()
+        return None if answered is None else self._answered(answered)
 
     def _forwarded(self, response: ProxiedResponse) -> UpstreamAnswer:
         """Return the answer as the hooks have left it."""

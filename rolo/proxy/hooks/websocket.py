@@ -9,15 +9,12 @@ import typing as t
 from werkzeug.datastructures import Headers
 
 from rolo.bridge.downstream import WebSocketDownstream
-from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
 from rolo.errors import ClientDisconnected, HookError, RoloError
-from rolo.net.body import Body
 from rolo.portal.containment import ERRORS
 from rolo.portal.hook_runner import HookRunner
 from rolo.portal.portal import Portal
-from rolo.proxy.hooks.bodies import WholeBody
 from rolo.proxy.hooks.context import ProxyContext
-from rolo.proxy.hooks.editable import OutboundHandshake, ProxiedResponse
+from rolo.proxy.hooks.editable import OutboundHandshake
 from rolo.proxy.hooks.phases import Hook, Phases
 from rolo.proxy.hooks.transform import call, failed, several
 from rolo.proxy.hooks.way_back import AnsweredRun
@@ -77,7 +74,7 @@ class HookedWebSocket(AnsweredRun[HandshakeForwarder]):
         try:
             upstream = self._connect(self._open)
         except HandshakeRefused as exc:
-            return self._refused(exc)
+            return self._come_back(exc.answer, "GET")
         if upstream is None:
             return None
         if isinstance(upstream, Response):
@@ -99,28 +96,6 @@ class HookedWebSocket(AnsweredRun[HandshakeForwarder]):
         if answered is not None:
             return answered
         return self._forwarder.open(context, handshake)
-
-    def _refused(self, refusal: HandshakeRefused) -> Response | None:
-        """The origin answered with an ordinary response, which takes the way of all answers."""
-        whole = WholeBody(refusal.body, Body())
-        answer = UpstreamAnswer(refusal.status, refusal.reason, refusal.headers, whole)
-        response = self._context.response = ProxiedResponse(answer, "GET")
-        answered = self._ask("on_response", response)
-        if answered is not None:
-            return self._answered(answered)
-        if self._context.again:
-            return None
-        answer = self._forwarded(response)
-        # Now, as an error of a hook can still be an answer. There are no trailers here.
-        body = b"".join(answer.body)
-        answer.body.close()
-        self._finish("complete", None)
-        if answer.body is not whole:
-            response.headers.remove("Content-Length")
-            response.set_length(len(body))
-        return LazyResponse(
-            UpstreamAnswer(answer.status, answer.reason, response.headers.pairs, [body])
-        )
 
     def _accepted(self, upstream: UpstreamWebSocket) -> Response:
         context, portal = self._context, self.loop_portal
