@@ -216,6 +216,9 @@ class WebSocketWire(t.Protocol):
     def withhold(self, pongs: bool = False, closes: bool = False) -> None:
         """Answer no ping, or send no close frame: where one is due the connection ends."""
 
+    def watch_end(self, callback: t.Callable[[], None]) -> None:
+        """Call ``callback`` once the websocket is over, by whosever close; it is accepted."""
+
     def lose(self, error: BaseException, *, reset: bool = False) -> None:
         """End the connection without a close frame, at any time: in order (FIN), or with
         ``reset`` at once (RST).

@@ -185,6 +185,8 @@ class HttpExchanges:
             LOG.error("answer to %s cannot be spoilt: %s", _line(request), describe(exc))
             await self._drop(response, request)
             response, target = self._error_response(exc), downstream
+            if self._observed:
+                t.cast(ObservedHttp, downstream).progress.decided(response)
         await self._answer(response, request, target)
 
     async def _answer(

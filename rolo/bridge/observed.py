@@ -523,12 +523,13 @@ class ObservedWebSocket:
 class _ObservedWebSocketWire:
     """Tells of what is done to a websocket on purpose."""
 
-    __slots__ = ("_websocket", "_wire", "withhold", "write")
+    __slots__ = ("_websocket", "_wire", "watch_end", "withhold", "write")
 
     def __init__(self, wire: WebSocketWire, websocket: ObservedWebSocket) -> None:
         self._wire = wire
         self._websocket = websocket
         self.write, self.withhold = wire.write, wire.withhold
+        self.watch_end = wire.watch_end
 
     def lose(self, error: BaseException, *, reset: bool = False) -> None:
         progress = self._websocket.progress

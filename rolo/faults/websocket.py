@@ -13,7 +13,7 @@ from rolo.faults.breaks import Break, Hang, Refuse, Reset
 from rolo.faults.fault import Fault, Shot, check_counts
 from rolo.faults.message import Bottom
 from rolo.faults.pace import Pace
-from rolo.faults.units import Changer, Pause, Unit
+from rolo.faults.units import Changer, Pause, Silence, Unit
 from rolo.net.websocket import WebSocketPeer
 from rolo.portal.portal import LoopScope
 from rolo.websocket.errors import WebSocketDisconnectedError, WebSocketError
@@ -168,6 +168,8 @@ class SpoiledLeg:
 
     async def opened(self) -> None:
         """The handshake is accepted."""
+        if self.wire is not None:
+            self.wire.watch_end(self._over.set)
         if self.no_pongs or self.no_closes:
             self.wire.withhold(pongs=self.no_pongs, closes=self.no_closes)
         await self._end_if_due()
@@ -210,7 +212,7 @@ class SpoiledLeg:
 
     async def _flush_soon(self) -> None:
         try:
-            await self._scope.sleep(HOLD)
+            await self._wait(HOLD)
             with contextlib.suppress(WebSocketError):
                 async with self._lock:
                     await self._pass(self._held())
@@ -370,6 +372,9 @@ class _PeerWire:
         self.withhold = peer.withhold
         self._peer = peer
 
+    def watch_end(self, callback: t.Callable[[], None]) -> None:
+        self._peer.on_end = callback
+
     def lose(self, error: BaseException, *, reset: bool = False) -> None:
         self._peer.lose(reset=reset)
 
@@ -378,8 +383,11 @@ def check_leg(shots: t.Iterable[Shot], wire: t.Any) -> None:
     """:raises FaultUnavailable: one wants more of a websocket than the server can give"""
     for shot in shots:
         fault = shot.fault
-        breaks = isinstance(fault, Break) and not isinstance(fault, Hang)
-        if wire is None and (fault.needs_wire or breaks):
+        hangs = isinstance(fault, Hang) and fault.after is None
+        breaks = isinstance(fault, Break) and not hangs
+        # Elsewhere nobody tells a handler that waits in it that its client has left.
+        endless = isinstance(fault, Silence) and fault.seconds is None
+        if wire is None and (fault.needs_wire or breaks or endless):
             raise FaultUnavailable(
                 f"{fault!r} wants the connection itself, which this server does not give: "
                 "the native server does"

@@ -301,6 +301,9 @@ class BareWebSocket:
     def withhold(self, pongs: bool = False, closes: bool = False) -> None:
         self._websocket._open().withhold(pongs=pongs, closes=closes)
 
+    def watch_end(self, callback: t.Callable[[], None]) -> None:
+        self._websocket._open().on_end = callback
+
     def lose(self, error: BaseException, *, reset: bool = False) -> None:
         websocket = self._websocket
         websocket._answered = True

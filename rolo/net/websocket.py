@@ -72,6 +72,7 @@ class WebSocketPeer:
         "ended_by_us",
         "heard",
         "held",
+        "on_end",
         "tap",
     )
 
@@ -115,6 +116,8 @@ class WebSocketPeer:
         woken; if this returns true it is not. Saves the turn of the loop that waking costs."""
         self.broken = False
         """It ended because the other side broke the protocol."""
+        self.on_end: t.Callable[[], None] | None = None
+        """Called whenever :attr:`ended_with` is set."""
         self.ended_by_us = False
         """It ended since we would not or could not go on, not by the other side's close."""
 
@@ -352,6 +355,8 @@ class WebSocketPeer:
             self._closed = WebSocketDisconnectedError(code, reason)
         self._owed_pong = None
         self._wake()
+        if self.on_end is not None:
+            self.on_end()
 
     def _wake(self) -> None:
         waiter = self._waiter

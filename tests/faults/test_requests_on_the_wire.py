@@ -219,9 +219,10 @@ def test_answers_of_an_upstream_fail_on_their_way_down(start, origin):
         wire.request("GET", "/")
         assert wire.read_rest().partition(b"\r\n\r\n")[2] == BODY[:30]
     connections = origin.connections
-    with Wire(url) as wire, pytest.raises(ConnectionResetError):
+    with Wire(url) as wire:
         wire.request("GET", "/refused")
-        wire.read_rest_strictly()
+        with pytest.raises(ConnectionResetError):
+            wire.read_rest_strictly()
     assert origin.connections == connections
     handler.close()
 

@@ -1,0 +1,87 @@
+"""What goes without the connection itself goes on every server; the rest says where it goes."""
+
+import pytest
+from faults_support import BODY, answering, whole
+from wire import Truncated, Wire, fetch
+
+from rolo import faults
+from rolo.faults import Faults, faulty, raw
+from rolo.gateway import Gateway
+from rolo.response import Response
+from rolo.serving import serve
+
+
+@pytest.fixture(params=["uvicorn", "hypercorn", "granian"])
+def server(request):
+    return request.param
+
+
+def test_a_body_is_cut(start, server, seen):
+    rules = Faults()
+    rules.add(faults.cut(after=30))
+    with Wire(start(rules.handler, whole, server=server)) as wire:
+        wire.request("GET", "/")
+        with pytest.raises(Truncated):
+            wire.answer()
+        assert wire.buffer.endswith(BODY[:30])
+    end = seen.end()
+    assert (end.outcome, end.error, end.sent) == ("aborted", "InjectedFault", 30)
+
+
+@pytest.mark.parametrize("fault", [faults.hang(), faults.hang(after=30)], ids=["before", "within"])
+def test_a_hang_ends_when_the_server_stops(server, seen, fault):
+    rules = Faults()
+    rules.add(fault)
+    gateway = Gateway([rules.handler, whole])
+    with serve(gateway, server=server, observers=[seen], shutdown_timeout=50) as running:
+        with Wire(running.url) as wire:
+            wire.request("GET", "/")
+            seen.before.append(seen.next())
+            running.shutdown()
+        assert seen.end().error == "InjectedFault"
+
+
+def test_a_head_is_too_long(start, server):
+    response = [faulty(Response(BODY), faults.oversized_head(5000))]
+    answer = fetch(start(answering(lambda: response[0]), server=server))
+    assert len([name for name, _ in answer.headers if name.lower().startswith("x-fault")]) == 5
+    assert answer.body == BODY
+
+
+WANT_THE_CONNECTION = [
+    faults.refuse(),
+    faults.reset(),
+    faults.empty(),
+    faults.cut(after=3, within="head"),
+    faults.hang(after=3, within="head"),
+    faults.garbage(),
+    faults.malformed_head(),
+    faults.bad_chunk(),
+    faults.wrong_length(1),
+]
+
+
+@pytest.mark.parametrize("fault", WANT_THE_CONNECTION, ids=repr)
+def test_what_wants_the_connection_is_an_error_that_says_where_it_goes(start, caplog, fault):
+    rules = Faults()
+    rules.add(fault)
+    assert fetch(start(rules.handler, whole, server="uvicorn")).status == 500
+    assert "which this server does not give: the native server does" in caplog.text
+
+
+def test_so_it_is_with_an_answer_of_a_handler(start, caplog, seen):
+    url = start(answering(lambda: raw(b"x")), server="uvicorn")
+    assert fetch(url).status == 500
+    assert "the native server does" in caplog.text
+    assert seen.end().error == "FaultUnavailable"
+
+
+def test_under_wsgi_there_are_statuses_only(start, caplog):
+    rules = Faults()
+    rules.add(faults.status(503), when="/status")
+    rules.add(faults.cut(), when="/cut")
+    url = start(rules.handler, whole, server="werkzeug")
+    assert fetch(url, "/status").status == 503
+    assert fetch(url, "/cut").status == 500
+    assert fetch(url).body == BODY
+    assert "wants an event loop" in caplog.text
