@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from rolo.errors import ClientDisconnected, NoPortalError
+from rolo.portal import workers
 from rolo.portal.portal import LoopScope, Portal
 from rolo.portal.thread_reader import ThreadReader
 
@@ -165,3 +166,110 @@ def test_a_loop_that_stops_lets_its_threads_go():
     loop.close()
     with pytest.raises(NoPortalError, match="closed"):
         ThreadReader(pipe, Portal(loop_scope)).take()
+
+
+def test_a_thread_that_waits_for_a_piece_lends_its_place(monkeypatch):
+    monkeypatch.setattr(workers, "_PATIENCE", 0.01)
+    lent = threading.Event()
+
+    async def pipe(sink):
+        await asyncio.to_thread(lent.wait, 5)
+        sink.write(b"a")
+
+    async def main():
+        portal = Portal(LoopScope(asyncio.get_running_loop(), threading.get_ident()))
+        pool = workers.WorkerPool(1, "lender", lent=1)
+        taking = pool.submit(take_all, ThreadReader(pipe, portal))
+        pool.submit(lent.set)
+        assert await asyncio.wait_for(asyncio.wrap_future(taking), 5) == [b"a"]
+        pool.shutdown(timeout=5)
+
+    asyncio.run(main())
+
+
+def test_nobody_is_told_of_room_who_does_not_wait_for_it():
+    """Each would be a turn of the loop, for every piece."""
+    full, over = threading.Event(), threading.Event()
+
+    class Posts(Portal):
+        count = 0
+
+        def post(self, callback, *args):
+            self.count += 1
+            super().post(callback, *args)
+
+    async def pipe(sink):
+        for _ in range(4):
+            if not sink.write(PIECE):
+                full.set()
+                await sink.drained()
+        for _ in range(2):
+            sink.write(b"a")
+        over.set()
+
+    def thread(feed, portal):
+        feed.take()
+        assert full.wait(5)
+        feed.take()
+        assert over.wait(5)
+        portal.count = 0
+        take_all(feed)
+        return portal.count
+
+    async def main():
+        portal = Posts(LoopScope(asyncio.get_running_loop(), threading.get_ident()))
+        return await asyncio.to_thread(thread, ThreadReader(pipe, portal), portal)
+
+    assert asyncio.run(main()) == 0
+
+
+def test_who_stops_waits_for_the_end_of_the_piping():
+    """What is piped while it ends belongs to what is left over."""
+
+    async def pipe(sink):
+        sink.write(b"a")
+        sink.write(b"b")
+        try:
+            await never()
+        finally:
+            await asyncio.sleep(0)
+            sink.write(b"c")
+
+    async def main():
+        portal = Portal(LoopScope(asyncio.get_running_loop(), threading.get_ident()))
+        feed = ThreadReader(pipe, portal)
+        assert await asyncio.to_thread(feed.take) == b"a"
+        assert await feed.stop() == [b"b", b"c"]
+
+    asyncio.run(main())
+
+
+def test_a_body_that_nobody_wants_any_more_is_not_begun():
+    piped = []
+
+    async def pipe(sink):
+        piped.append(True)
+
+    def thread(feed, _):
+        feed.cancel()
+        with pytest.raises(NoPortalError):
+            feed.take()
+
+    with_reader(pipe, thread)
+    assert piped == []
+
+
+def test_the_loop_may_be_ahead_by_exactly_its_bound():
+    rooms = []
+
+    async def pipe(sink):
+        rooms.append(sink.write(2 * PIECE))
+        rooms.append(sink.write(b"x"))
+
+    def thread(feed, portal):
+        portal.post(feed._begin)
+        while len(rooms) < 2:
+            threading.Event().wait(0.001)
+
+    with_reader(pipe, thread)
+    assert rooms == [True, False]

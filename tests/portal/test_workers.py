@@ -53,6 +53,19 @@ def test_the_wait_for_a_thread_is_visible(pool):
     assert stats.total_wait >= stats.longest_wait
 
 
+def test_what_a_pool_says_of_itself_adds_up(pool):
+    for _ in range(3):
+        pool.submit(lambda: None).result(5)
+    until(lambda: pool.stats().done == 3)
+    stats = pool.stats()
+    assert (stats.size, stats.busy, stats.waiting, stats.queued) == (2, 0, 0, 0)
+    assert stats.total_wait >= stats.longest_wait >= stats.last_wait >= 0
+
+
+def test_a_job_that_never_ends_does_not_keep_the_process(pool):
+    assert pool.submit(lambda: threading.current_thread().daemon).result(5)
+
+
 def test_errors_of_a_job_reach_whoever_submitted_it(pool):
     with pytest.raises(ZeroDivisionError):
         pool.submit(lambda: 1 / 0).result(5)
