@@ -49,7 +49,7 @@ def test_what_is_named_as_equivalent_or_as_a_test_exists():
     assert mutants.outdated() == set()
     tests = {
         test
-        for table in (mutants.WIDER, mutants.NEAREST)
+        for table in (mutants.WIDER, mutants.NEAREST, {"": mutants.EVERYWHERE})
         for tests in table.values()
         for test in tests
     }
