@@ -32,6 +32,9 @@ ROOT = pathlib.Path(__file__).parents[1]
 EQUIVALENT = ROOT / "tests" / "equivalent_mutants.toml"
 SAID = ".said-by-the-tests"  # a file in the copy
 
+#: Seconds without any CPU time after which tests count as hanging. A test that waits has 30.
+STUCK = 40.0
+
 #: What tests and rolo import from elsewhere: once, before the processes that run the tests fork off.
 LIBRARIES = (
     *("pytest", "hypothesis", "werkzeug.test", "pydantic", "greenlet", "trustme", "requests"),
@@ -379,18 +382,34 @@ def run_tests(folder: str, tests: tuple[str, ...], seconds: float) -> None:
     os._exit(int(code) if str(rolo.__file__).startswith(folder) else 99)
 
 
+def cpu_time(pid: int) -> float:
+    """Return the seconds of CPU time that a process has used; what always grows if the
+    system does not tell."""
+    try:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return time.monotonic()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def passes(folder: str, tests: tuple[str, ...], seconds: float) -> bool:
     """Tell whether all ``tests`` pass in ``folder``, in a process of their own.
 
-    :param seconds: of CPU time, after which it counts as failed; of the clock, ten times that
+    :param seconds: of CPU time, after which it counts as failed; of the clock, ten times that,
+        and :data:`STUCK` in which it does nothing
     """
     # Forked, so that what this process has imported need not be imported again.
     context = multiprocessing.get_context("fork")
     process = context.Process(target=run_tests, args=(folder, tests, seconds))
     process.start()
-    process.join(seconds * 10)
+    pid = t.cast(int, process.pid)
+    ends, used, moved = time.monotonic() + seconds * 10, -1.0, time.monotonic()
+    while process.is_alive() and time.monotonic() < min(ends, moved + STUCK):
+        process.join(1)
+        if used < (used := cpu_time(pid)):
+            moved = time.monotonic()
     if process.is_alive():
-        os.killpg(t.cast(int, process.pid), 9)
+        os.killpg(pid, 9)
         process.join()
     if process.exitcode == 99:
         sys.exit("the tests ran other code than the copy")
