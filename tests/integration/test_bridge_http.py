@@ -365,13 +365,13 @@ def test_answers_without_a_body_leave_the_connection_usable(start, status):
             assert wire.get("/").status == status
 
 
-def test_a_date_is_sent_at_most_once(start):
+def test_a_date_is_sent_at_most_once(start, served_on):
     def handler(chain, context, response):
         response.headers["Date"] = "Sun, 06 Nov 1994 08:49:37 GMT"
 
     answer = fetch(start(handler).url)
     assert answer.all("date") == ["Sun, 06 Nov 1994 08:49:37 GMT"]
-    assert len(answer.all("server")) <= 1
+    assert len(answer.all("server")) == (served_on[0] == "granian")
 
 
 def test_the_raw_target_is_seen_by_the_handler(start):
