@@ -44,6 +44,10 @@ LIBRARIES = (
 
 #: Tests that are nearest to a module and named after something else.
 NEAREST = {
+    **{
+        f"rolo/proxy/hooks/{name}.py": ["tests/proxy/hooks/test_hooks_in_memory.py"]
+        for name in ("bodies", "context", "editable", "exchange", "hook_run", "phases", "way_back")
+    },
     "rolo/proxy/forwarded_fields.py": ["tests/wire/test_hop_by_hop.py"],
     "rolo/proxy/outgoing.py": ["tests/proxy/test_outgoing.py", "tests/wire/test_hop_by_hop.py"],
     "rolo/net/websocket.py": ["tests/net/test_websocket_peer.py"],

@@ -466,6 +466,19 @@ async def test_a_stream_is_written_at_once_and_the_next_answer_is_not(state, han
 
 
 @serving()
+async def test_how_much_the_client_has_not_taken_is_told_as_far_as_it_is_known(
+    state, handler, clock
+):
+    handler.http = lambda d: state.loop.create_future()
+    client = Client(state)
+    client.send(GET)
+    await turns()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rolo.net.connection.unacknowledged", lambda transport: 7)
+        assert handler.seen[0].unacknowledged == 7
+
+
+@serving()
 async def test_a_transport_without_a_socket_is_not_taken_for_one_whose_client_left(
     state, handler, clock
 ):
