@@ -151,13 +151,7 @@ WIDER = {
     "rolo/portal/watchdog": ["tests/integration/test_watchdog.py"],
     "rolo/portal/": ["tests/portal", "tests/integration/test_containment.py"],
     "rolo/config/": ["tests/config", "tests/test_cli.py", "tests/test_reference.py"],
-    "rolo/cli/": [
-        "tests/test_cli.py",
-        "tests/config",
-        "tests/cli",
-        "tests/integration/test_rewriting_script.py",
-        "tests/integration/test_cli_proxy.py",
-    ],
+    "rolo/cli/": ["tests/test_cli.py", "tests/cli", "tests/config"],
 }
 
 #: What is asked of each module, between the two.

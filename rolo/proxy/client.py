@@ -28,7 +28,7 @@ from rolo.wire.hop_by_hop import response_headers
 def portal_of(request: Request | WebSocketRequest) -> Portal | None:
     """Return the portal through which ``request`` may wait for the loop: its own, or the
     current handler's; ``None`` where there is no loop (WSGI, scripts)."""
-    portal = getattr(request, "portal", None)
+    portal = getattr(request, "_portal", None)
     if portal is None:
         portal = request.environ.get("rolo.portal")
     return portal or current_portal()

@@ -5,9 +5,9 @@ import signal
 import sys
 
 import pytest
-from test_cli_proxy import Command
+from test_cli_proxy import DEADLINE, Command
 from threaded_origin import ThreadedOrigin
-from wire import fetch
+from wire import Wire, fetch
 
 from rolo.cli import main
 from rolo.cli.errors import CommandError
@@ -101,7 +101,9 @@ def test_a_changed_file_is_loaded_again_and_a_mistake_keeps_the_last_version(scr
 
 def test_workers_use_the_script_too(scripted):
     url, _, _ = scripted(BRAND, "--workers", "2")
-    assert fetch(url).get("x-edge") == "one"
+    # The socket is there before any of the two processes.
+    with Wire(url, DEADLINE) as wire:
+        assert wire.get("/").get("x-edge") == "one"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 import pytest
 
+from rolo.bridge.downstream import RequestHead
+from rolo.bridge.request import BridgeRequest
+from rolo.proxy.client import portal_of
 from rolo.proxy.forwarded_fields import ForwardedPolicy
 from rolo.proxy.outgoing import outgoing_request, raw_tail
 from rolo.request import Request
@@ -63,3 +66,11 @@ def test_edits_replace_all_fields_of_their_name_and_host_only_if_it_is_not_prese
 def test_a_path_that_is_only_known_decoded_is_encoded():
     outgoing = outgoing_request(Request(path="/a b/€"), UPSTREAM)
     assert outgoing.target == b"/base/a%20b/%E2%82%AC"
+
+
+def test_the_way_to_the_loop_is_found_without_an_environment():
+    """To build one costs more than all the rest of a small exchange, and makes a circle."""
+    portal = object()
+    request = BridgeRequest(RequestHead("GET", b"/", [], "1.1", "http", "/", b""), None, portal)
+    assert portal_of(request) is portal
+    assert "environ" not in vars(request)
