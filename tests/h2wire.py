@@ -1,4 +1,4 @@
-"""A client that speaks HTTP/2 over TLS, frame by frame."""
+"""A client that speaks HTTP/2, over TLS or in clear text, frame by frame."""
 
 from __future__ import annotations
 
@@ -14,13 +14,24 @@ DEADLINE = 5.0
 
 
 class H2Client:
-    """One HTTP/2 connection over TLS; acknowledges what it receives."""
+    """One HTTP/2 connection; acknowledges what it receives.
 
-    def __init__(self, port: int, context: ssl.SSLContext) -> None:
-        context.set_alpn_protocols(["h2"])
-        plain = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
-        self.sock = context.wrap_socket(plain, server_hostname="localhost")
-        assert self.sock.selected_alpn_protocol() == "h2"
+    :param context: for TLS; ``None`` begins in clear text, by prior knowledge
+    :param alpn: the server is asked for it, and must choose it
+    """
+
+    acknowledges = True
+
+    def __init__(
+        self, port: int, context: ssl.SSLContext | None = None, *, alpn: bool = True
+    ) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+        if context is not None:
+            if alpn:
+                context.set_alpn_protocols(["h2"])
+            tls = context.wrap_socket(self.sock, server_hostname="localhost")
+            assert tls.selected_alpn_protocol() == ("h2" if alpn else None)
+            self.sock = tls
         self.connection = h2.connection.H2Connection(
             h2.config.H2Configuration(header_encoding=None)
         )
@@ -78,7 +89,7 @@ class H2Client:
         """Return the first event of ``kind`` on ``stream``, reading until it comes."""
         while True:
             for event in self.events:
-                if isinstance(event, kind) and stream in (None, event.stream_id):
+                if isinstance(event, kind) and (stream is None or stream == event.stream_id):
                     return event
             self.read()
 
@@ -86,7 +97,7 @@ class H2Client:
         data = self.sock.recv(65536)
         assert data, "the server closed the connection"
         for event in self.connection.receive_data(data):
-            if isinstance(event, h2.events.DataReceived):
+            if isinstance(event, h2.events.DataReceived) and self.acknowledges:
                 self.connection.acknowledge_received_data(
                     event.flow_controlled_length, event.stream_id
                 )

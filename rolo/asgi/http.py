@@ -13,7 +13,7 @@ from rolo.bridge.downstream import Capabilities, RequestHead
 from rolo.errors import ClientDisconnected, DownstreamError
 from rolo.net.body_stream import Sink
 from rolo.net.ticker import Ticker
-from rolo.wire.admission import admit
+from rolo.wire.admission import BODILESS_METHODS, admit
 from rolo.wire.fields import RawHeaders
 from rolo.wire.http1 import Framing, list_items
 from rolo.wire.trailers import without_trailer_field
@@ -22,8 +22,6 @@ DEFAULT_SPOOL = 64 * 1024
 _TRAILERS = "http.response.trailers"
 _INTERIM = "rolo.http.response.interim"
 _CONNECTION_FIELDS = (b"transfer-encoding", b"connection")
-# RFC 9110 section 9.3: methods for whose body nothing is defined, so that hardly any has one.
-_BODILESS = frozenset(("GET", "HEAD", "DELETE", "OPTIONS", "TRACE"))
 
 
 class AsgiHttpDownstream(Watched):
@@ -107,7 +105,11 @@ class AsgiHttpDownstream(Watched):
         """Find out whether a body follows, where only its end can tell: a request in HTTP/2
         needs no fields to have one. Methods that usually come with one are not waited for."""
         head = self.head
-        if head.http_version[0] == "1" or not self.may_have_body or head.method not in _BODILESS:
+        if (
+            head.http_version[0] == "1"
+            or not self.may_have_body
+            or head.method not in BODILESS_METHODS
+        ):
             return
         if any(name.lower() == b"content-length" for name, _ in head.headers):
             return

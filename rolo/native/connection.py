@@ -50,8 +50,12 @@ from rolo.wire.http1 import (
     find_head_end,
     parse_request_head,
 )
+from rolo.wire.http2 import PREFACE
 from rolo.wire.proxy_status import proxy_status
 from rolo.wire.target import split_target
+
+if t.TYPE_CHECKING:
+    from rolo.native.http2 import Http2Connection
 
 LOG = logging.getLogger(__name__)
 
@@ -117,6 +121,7 @@ class ServerState:
     :param handler: gets every exchange
     :param scheme: ``"https"`` if the transports are TLS ones
     :param observation: is told of requests that are refused before there is an exchange
+    :param http2: clients may begin with HTTP/2 (RFC 9113 section 3.4)
     """
 
     def __init__(
@@ -126,13 +131,15 @@ class ServerState:
         *,
         scheme: str = "http",
         observation: Observation | None = None,
+        http2: bool = False,
     ) -> None:
         self.handler = handler
         self.settings = settings or NativeSettings()
         self.scheme = scheme
+        self.http2 = http2
         self.observation = observation
         self.loop = asyncio.get_running_loop()
-        self.connections: set[Connection] = set()
+        self.connections: set[Connection | Http2Connection] = set()
         self.draining = False
         # One for all: what is read is copied out before the next read begins. Pages of it
         # that are never read into cost nothing.
@@ -146,9 +153,12 @@ class ServerState:
         """The value of a Date field, not more than a tick old."""
         self.look(self.loop.time())
 
-    def connection(self) -> Connection:
-        """The protocol factory for ``create_server``."""
-        return Connection(self)
+    def connection(self, scheme: str | None = None) -> Connection:
+        """The protocol factory for ``create_server``.
+
+        :param scheme: where it is not the same for all connections
+        """
+        return Connection(self, scheme or self.scheme)
 
     async def shutdown(self, grace: float | None) -> None:
         """Let running exchanges finish, close idle connections, then break off the rest.
@@ -161,7 +171,7 @@ class ServerState:
         for connection in list(self.connections):
             connection.drain_out()
         await self._wait_empty(grace)
-        tasks = [c.task for c in self.connections if c.task is not None]
+        tasks = [task for connection in self.connections for task in connection.tasks]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -178,7 +188,7 @@ class ServerState:
         await asyncio.wait((self._empty,), timeout=timeout)
         self._empty = None
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: Connection | Http2Connection) -> None:
         """Forget a connection that is closed."""
         self.connections.discard(connection)
         if not self.connections and self._empty is not None and not self._empty.done():
@@ -226,7 +236,9 @@ class Connection(BaseConnection):
         "_buffer",
         "_client",
         "_exchange",
+        "_may_be_http2",
         "_scanned",
+        "_scheme",
         "_server",
         "_swallows",
         "_websocket",
@@ -237,9 +249,10 @@ class Connection(BaseConnection):
         "task",
     )
 
-    def __init__(self, server_state: ServerState) -> None:
+    def __init__(self, server_state: ServerState, scheme: str) -> None:
         super().__init__(server_state.loop, server_state.read_buffer)
         self.server_state = server_state
+        self._scheme = scheme
         self.settings = server_state.settings
         self.linger_timeout = self.settings.linger_timeout
         self.task: asyncio.Task[None] | None = None
@@ -251,6 +264,7 @@ class Connection(BaseConnection):
         self._scanned = 0
         self._exchange: NativeExchange | None = None
         self._websocket: NativeWebSocket | None = None
+        self._may_be_http2 = server_state.http2  # until the first request
         self._swallows = _UNBOUNDED
         """Bytes that may still come while we linger."""
 
@@ -446,6 +460,11 @@ class Connection(BaseConnection):
         elif self._exchange is None and not self.closing:
             self.close()
 
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """That of the exchange that is under way, if one is."""
+        return [] if self.task is None else [self.task]
+
     def _lose(self) -> None:
         if self._exchange is not None:
             self._exchange.lost()
@@ -471,7 +490,27 @@ class Connection(BaseConnection):
             fields = [(b"Sec-WebSocket-Version", b"13"), (b"Upgrade", b"websocket")]
             self.refuse(e, fields, seen=block)
         except DownstreamError as e:
-            self.refuse(e, seen=block)
+            if self._may_be_http2 and PREFACE.startswith(bytes(block)):
+                self._await_preface(bytes(buffer))
+            else:
+                self.refuse(e, seen=block)
+
+    def _await_preface(self, data: bytes) -> None:
+        """Leave the connection to HTTP/2 once its preface is whole."""
+        if len(data) < len(PREFACE) and PREFACE.startswith(data):
+            self._buffer = data
+            return
+        transport = self._transport
+        if not data.startswith(PREFACE) or transport is None:
+            self.refuse(BadRequest("malformed preface of HTTP/2"), seen=data)
+            return
+        from rolo.native.http2 import Http2Connection  # only now, as most do without
+
+        self.server_state.connections.discard(self)
+        successor = Http2Connection(self.server_state, self._scheme, self._client, self._server)
+        transport.set_protocol(successor)
+        successor.connection_made(transport)
+        successor.feed(data)
 
     def _await_rest_of_head(self, buffer: bytes | bytearray) -> None:
         if len(buffer) > self.settings.limits.max_head:
@@ -490,6 +529,7 @@ class Connection(BaseConnection):
         if length and max_body is not None and length > max_body:
             raise ContentTooLarge(f"request body of {length} bytes")
         self.deadline = None
+        self._may_be_http2 = False
         upgrade = parsed.upgrade
         if upgrade is not None and parsed.method == "GET" and b"websocket" in upgrade.split(b", "):
             self._start_websocket(head, parsed, rest)
@@ -521,7 +561,7 @@ class Connection(BaseConnection):
             target,
             parsed.headers,
             parsed.version,
-            self.server_state.scheme,
+            self._scheme,
             plain.decode("utf-8", "replace"),
             query,
             "",

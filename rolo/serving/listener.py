@@ -97,9 +97,13 @@ class Listener:
             task.add_done_callback(self._pending.discard)
         return True
 
+    async def connect(self, connection: socket.socket) -> None:
+        """Put ``connection`` into the hands of its protocol; for subclasses to do otherwise."""
+        await self._loop.connect_accepted_socket(self._factory, connection, **self._options)
+
     async def _hand_over(self, connection: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(self._factory, connection, **self._options)
+            await self.connect(connection)
         except (OSError, asyncio.CancelledError) as error:  # TLS errors are OSErrors
             LOG.debug("a connection ended before it began: %r", error)
             connection.close()

@@ -7,6 +7,7 @@ import socket
 import ssl as ssl_module
 import typing as t
 
+from rolo.bridge.limits import Limits
 from rolo.bridge.observation import Observation
 from rolo.native.connection import ExchangeHandler, NativeSettings, ServerState
 from rolo.native.http import CAPABILITIES
@@ -53,6 +54,7 @@ async def start(
     ssl: ssl_module.SSLContext | None = None,
     settings: NativeSettings | None = None,
     observation: Observation | None = None,
+    http2: bool = False,
 ) -> NativeServer:
     """Serve ``handler`` on the running loop; returns when connections are accepted.
 
@@ -63,12 +65,15 @@ async def start(
     :param uds: path of a UNIX socket to make and listen on instead
     :param ssl: server context; its ALPN should offer ``http/1.1`` only
     :param observation: is told of requests that the server refuses by itself
+    :param http2: clients may begin with HTTP/2, by prior knowledge
     :raises OSError: the address cannot be had
     """
     if sock is None:
         sock = listen(host or "", port) if uds is None else listen_unix(uds)
     scheme = "https" if ssl is not None else "http"
-    server_state = ServerState(handler, settings, scheme=scheme, observation=observation)
+    server_state = ServerState(
+        handler, settings, scheme=scheme, observation=observation, http2=http2
+    )
     tls: dict[str, t.Any] = {}
     if ssl is not None:
         tls = {"ssl": ssl, "ssl_handshake_timeout": _TLS_HANDSHAKE_TIMEOUT}
@@ -91,7 +96,9 @@ class NativeAdapter(LoopAdapter):
 
     def fit_app(self, app: App, *, threads: int | None) -> Fitted:
         if not is_a(app, "rolo.gateway.asgi", "AsgiGateway"):
-            raise TypeError("the native server serves gateways and routers, not ASGI or WSGI apps")
+            raise TypeError(
+                f"the {self.name} server serves gateways and routers, not ASGI or WSGI apps"
+            )
         return super().fit_app(app, threads=threads)
 
     async def run(self, fitted: Fitted, settings: Settings, lifetime: Lifetime) -> None:
@@ -102,29 +109,31 @@ class NativeAdapter(LoopAdapter):
             fitted.exchanges,
             sock=settings.sock,
             ssl=None if settings.tls is None else settings.tls.context(),
-            settings=native_settings(fitted, settings),
+            settings=native_settings(fitted.limits, fitted.proxy_status, settings.options),
             observation=fitted.observation,
         )
         lifetime.ready()
         await server.close(await lifetime.stopping())
 
 
-def native_settings(fitted: Fitted, settings: Settings) -> NativeSettings:
+def native_settings(
+    limits: Limits, proxy_status: str | None, more: t.Mapping[str, t.Any]
+) -> NativeSettings:
     """Return the bounds of a native server.
 
-    :raises TypeError: the options of ``settings`` have one that is unknown
+    :param more: fields of the settings, which go before what ``limits`` say
+    :raises TypeError: one of ``more`` is unknown
     """
-    limits = fitted.limits
     options = {
         "limits": HeadLimits(limits.max_head, limits.max_fields, limits.max_target),
         "buffer": limits.buffer,
-        "proxy_status": fitted.proxy_status,
+        "proxy_status": proxy_status,
         "websocket_max_message": limits.max_message,
         "websocket_max_memory": limits.max_websocket_memory,
         "websocket_ping_interval": limits.ping_interval,
         "websocket_ping_timeout": limits.ping_timeout,
         "websocket_close_timeout": limits.close_timeout,
-        **settings.options,
+        **more,
     }
     known = {field.name for field in dataclasses.fields(NativeSettings)}
     for name in options:

@@ -17,6 +17,8 @@ _LOOKED_AT = frozenset((b"host", b"content-length", b"transfer-encoding", b"expe
 _FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 # As ASGI writes them; HTTP/2 and up have framing of their own.
 _VERSIONS = frozenset(("1.0", "1.1", "2", "3"))
+# RFC 9110 section 9.3: methods for whose body nothing is defined, so that hardly any has one.
+BODILESS_METHODS = frozenset(("GET", "HEAD", "DELETE", "OPTIONS", "TRACE"))
 
 
 class Admitted(t.NamedTuple):

@@ -72,7 +72,8 @@ class Acting:
 
     @property
     def native(self):
-        return native.native_settings(self.fitted, self.settings)
+        fitted = self.fitted
+        return native.native_settings(fitted.limits, fitted.proxy_status, self.settings.options)
 
     @property
     def uvicorn(self):

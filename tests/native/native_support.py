@@ -20,11 +20,11 @@ DEADLINE = 5.0
 class Running:
     """``seen`` holds what handlers noted; ``serve_http``/``serve_websocket`` are replaceable."""
 
-    def __init__(self, kind="uvloop", tls=None, uds=None, **settings):
+    def __init__(self, kind="uvloop", tls=None, uds=None, http2=False, **settings):
         self.seen: queue.Queue[t.Any] = queue.Queue()
         self.server_state: ServerState
         self.port = 0
-        self._tls, self._uds = tls, uds
+        self._tls, self._uds, self._http2 = tls, uds, http2
         self._settings = NativeSettings(**settings)
         self._thread = LoopThread("native-under-test", self._main, loop_factory(kind))
         self.http: t.Callable[..., t.Awaitable[None]] = hello
@@ -32,7 +32,9 @@ class Running:
         self._thread.start()
 
     async def _main(self, lifetime):
-        server = await start(self, ssl=self._tls, uds=self._uds, settings=self._settings)
+        server = await start(
+            self, ssl=self._tls, uds=self._uds, settings=self._settings, http2=self._http2
+        )
         self.server_state = server.server_state
         self.loop = asyncio.get_running_loop()
         if self._uds is None:
