@@ -18,7 +18,10 @@ import re
 import typing as t
 import zlib
 
-PAIR = re.compile(r"(native|uvicorn|hypercorn|granian|werkzeug)(?:-(threads|loop))?")
+OWN_HTTP = ("native", "twisted")
+"""Servers whose HTTP/1.1 and websockets are ours: on each, the same code meets the client."""
+
+PAIR = re.compile(r"(native|uvicorn|hypercorn|granian|werkzeug|twisted)(?:-(threads|loop))?")
 
 
 class Case(t.NamedTuple):

@@ -14,5 +14,5 @@ for requirement in [
     *project["dependencies"],
     *(line for lines in extras.values() for line in lines),
 ]:
-    if found := re.match(r"([\w-]+)>=([\w.]+)", requirement):
+    if found := re.match(r"([\w-]+)(?:\[[\w,]+\])?>=([\w.]+)", requirement):
         sys.stdout.write(f"{found[1]}=={found[2]}\n")

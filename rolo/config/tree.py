@@ -259,7 +259,7 @@ class ServingConfig(Section):
         default=Address("127.0.0.1", 8080),
         description="where to listen; without a host on all addresses, port 0 takes a free one",
     )
-    server: t.Literal["auto", "native", "hypercorn", "uvicorn", "granian"] = Field(
+    server: t.Literal["auto", "native", "hypercorn", "uvicorn", "granian", "twisted"] = Field(
         default="auto", description="what serves; auto takes the fastest"
     )
     mode: t.Literal["loop", "threads"] = Field(default="loop", description="where handlers run")

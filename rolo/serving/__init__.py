@@ -82,6 +82,7 @@ SERVERS = Registry(
         "hypercorn": "rolo.serving.hypercorn:HypercornAdapter",
         "granian": "rolo.serving.granian:GranianAdapter",
         "werkzeug": "rolo.serving.werkzeug:WerkzeugAdapter",
+        "twisted": "rolo.serving.twisted.adapter:TwistedAdapter",
     }
 )
 

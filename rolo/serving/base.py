@@ -229,6 +229,9 @@ class Adapter(abc.ABC):
 class LoopAdapter(Adapter):
     """An ASGI server that runs inside an event loop."""
 
+    auto_loop: t.ClassVar[str] = "auto"
+    """What ``loop="auto"`` stands for, see :func:`~rolo.serving.loop.loop_factory`."""
+
     @abc.abstractmethod
     async def run(self, fitted: Fitted, settings: Settings, lifetime: Lifetime) -> None:
         """Serve ``fitted.app`` until ``lifetime`` says stop.
@@ -286,8 +289,9 @@ class LoopServer(RunningServer):
         self._settings = settings
         self._closed = False
         self._lock = threading.Lock()
+        kind = adapter.auto_loop if settings.loop == "auto" else settings.loop
         self._thread = LoopThread(
-            f"rolo-{adapter.name}-{self.port}", self._main, loop_factory(settings.loop)
+            f"rolo-{adapter.name}-{self.port}", self._main, loop_factory(kind)
         )
         try:
             self._thread.start()

@@ -9,7 +9,7 @@ from rolo.cli.run import proxy_gateway, proxy_handler
 from rolo.config.objects import server_settings
 from rolo.serving import SERVERS, serve
 
-LOOP_SERVERS = ["native", "uvicorn", "hypercorn", "granian"]
+LOOP_SERVERS = ["native", "uvicorn", "hypercorn", "granian", "twisted"]
 MODES = ["threads", "loop"]
 
 

@@ -15,7 +15,7 @@ from rolo.serving import SERVERS, serve
 
 PROXIES = [
     f"{server}-{mode}"
-    for server in ("native", "uvicorn", "hypercorn", "granian")
+    for server in ("native", "uvicorn", "hypercorn", "granian", "twisted")
     for mode in ("threads", "loop")
 ] + ["werkzeug-threads"]
 

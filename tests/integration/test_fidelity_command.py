@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from commanded import installed
+from commanded import LOOP_SERVERS, installed
 from fidelity import DEADLINE, OK, Origin, request
 from wire import Wire, chunked
 
@@ -17,7 +17,7 @@ def origin():
         yield origin
 
 
-@pytest.fixture(params=["native", "uvicorn", "hypercorn", "granian"])
+@pytest.fixture(params=LOOP_SERVERS)
 def url(request, origin):
     """Where ``rolo proxy`` listens, on each server."""
     options = [

@@ -12,7 +12,11 @@ from h2.events import (
 )
 from h2wire import H2Client
 
-SERVERS = ["hypercorn-loop", "hypercorn-threads", "granian-loop", "granian-threads"]
+SERVERS = [
+    f"{server}-{mode}"
+    for server in ("hypercorn", "granian", "twisted")
+    for mode in ("loop", "threads")
+]
 
 
 @pytest.fixture(params=SERVERS)
@@ -77,7 +81,7 @@ def test_trailers_and_early_hints_pass_where_the_server_can(proxied, client):
     assert (headers[b":status"], body) == (b"200", b"ok")
     interim = [e.headers for e in client.events if isinstance(e, InformationalResponseReceived)]
     trailers = [e.headers for e in client.events if isinstance(e, TrailersReceived)]
-    if proxied.server == "hypercorn":
+    if proxied.server in ("hypercorn", "twisted"):
         assert (b"link", b"</a.css>") in interim[0]
         assert [tuple(field) for field in trailers[0]] == [(b"x-sum", b"1")]
     else:

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from choosing import OWN_HTTP
 from commanded import Commanded, installed
 from h2.events import DataReceived, StreamEnded
 from h2wire import H2Client
@@ -122,7 +123,7 @@ def test_a_client_that_leaves_in_the_middle_of_what_cannot_be_sent_on(proxy, ori
         ended.set()
 
     origin.script(script)
-    options = () if proxy.server == "native" else ("--idle-timeout", "0.5")
+    options = () if proxy.server in OWN_HTTP else ("--idle-timeout", "0.5")
     with Wire(proxy(origin.url, *options).url) as wire:
         wire.request("POST", "/", [("Content-Length", "1000000000")])
         wire.socket.settimeout(0.2)
@@ -146,6 +147,7 @@ def test_a_client_that_leaves_in_the_middle_of_what_cannot_be_sent_on(proxy, ori
         ("uvicorn", "threads", 1),
         ("hypercorn", "loop", 1),
         ("granian", "loop", 1),
+        ("twisted", "threads", 1),
     ],
 )
 def test_hundreds_leave_nothing_behind(server, mode, crowds, busy):

@@ -129,6 +129,7 @@ BOUNDS = [
     ("uvicorn", "threads", 512, 1024),
     ("hypercorn", "loop", 384, 1280),
     ("granian", "loop", 1536, 2048),
+    ("twisted", "loop", 384, 384),
 ]
 
 

@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from choosing import OWN_HTTP
 from websocket_origin import CLOSE, TEXT, Client, WebSocketOrigin, close_payload, echo, frame
 
 from rolo.gateway import Gateway
@@ -21,7 +22,7 @@ def ends(origin):
 
 @pytest.mark.parametrize("code", CODES)
 def test_the_clients_close_travels_with_code_and_reason(relayed, served_on, code):
-    if code == 1014 and served_on[0] != "native":
+    if code == 1014 and served_on[0] not in OWN_HTTP:
         pytest.skip("wsproto and granian do not know this code")
     client, origin = relayed(ends)
     client.close(code, "re\xe4son")

@@ -5,6 +5,7 @@ import socket
 import threading
 
 import pytest
+from choosing import OWN_HTTP
 from commanded import LOOP_SERVERS
 from websocket_origin import BINARY, KEY, TEXT, Client, WebSocketOrigin, accept_key, echo, frame
 from wire import Truncated, Wire
@@ -269,13 +270,12 @@ BROKEN = {
 }
 # Who names the version that is meant (RFC 6455 section 4.4); all else is 400.
 UPGRADE_REQUIRED = {
-    ("native", "no version"),
-    ("native", "an old version"),
+    *((server, broken) for server in OWN_HTTP for broken in ("no version", "an old version")),
     ("uvicorn", "an old version"),
 }
 
 
-@pytest.mark.all_variations_on(*LOOP_SERVERS)
+@pytest.mark.all_variations_on(*set(LOOP_SERVERS) - {*OWN_HTTP})
 @pytest.mark.parametrize("broken", BROKEN)
 def test_a_broken_handshake_never_reaches_a_tunnel(relaying, served_on, broken):
     url, origin = relaying()
@@ -294,7 +294,7 @@ def test_a_broken_handshake_never_reaches_a_tunnel(relaying, served_on, broken):
     assert origin.requests == []
 
 
-@pytest.mark.all_variations_on(*LOOP_SERVERS)
+@pytest.mark.all_variations_on(*set(LOOP_SERVERS) - {*OWN_HTTP})
 @pytest.mark.parametrize(
     ("upgrade", "connection"),
     [

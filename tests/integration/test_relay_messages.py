@@ -6,6 +6,7 @@ import threading
 import zlib
 
 import pytest
+from choosing import OWN_HTTP
 from websocket_origin import BINARY, CLOSE, PING, PONG, TEXT, Client, close_payload, frame
 
 from rolo.proxy import WebSocketSettings
@@ -133,6 +134,7 @@ def test_frames_to_the_origin_are_masked_with_fresh_keys_and_none_to_the_client(
 def test_a_client_message_over_the_servers_limit_is_1009(relayed, served_on):
     option = {
         "native": {"websocket_max_message": 1000},
+        "twisted": {"websocket_max_message": 1000},
         "uvicorn": {"ws_max_size": 1000},
         "hypercorn": {"websocket_max_message_size": 1000},
     }.get(served_on[0])
@@ -245,8 +247,8 @@ def inflated(payload):
 
 
 def test_compression_of_the_clients_leg_stays_there(relaying, served_on):
-    if served_on[0] != "native":
-        pytest.skip("only the native server takes permessage-deflate of clients")
+    if served_on[0] not in OWN_HTTP:
+        pytest.skip("only our own HTTP takes permessage-deflate of clients")
 
     def play(origin):
         origin.accept()

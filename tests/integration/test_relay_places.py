@@ -5,7 +5,7 @@ import ssl
 
 import pytest
 import trustme
-from commanded import installed
+from commanded import LOOP_SERVERS, installed
 from websocket_origin import TEXT, Client, WebSocketOrigin
 
 from rolo.gateway import Gateway
@@ -97,7 +97,7 @@ def test_a_handler_hands_over_to_the_origin_it_chooses():
 
 
 @pytest.mark.parametrize("direction", ["to_origin", "to_client"])
-@pytest.mark.parametrize("server", ["native", "uvicorn", "hypercorn", "granian"])
+@pytest.mark.parametrize("server", LOOP_SERVERS)
 def test_a_function_that_raises_closes_both_legs_with_1011(server, direction, caplog):
     """RFC 6455 section 7.4.1, as a close frame: nothing is lost without a word."""
 

@@ -10,6 +10,7 @@ import time
 
 import greenlet
 import pytest
+from choosing import OWN_HTTP
 from websocket_origin import BINARY, CLOSE, Client, WebSocketOrigin, echo
 from wire import fetch
 
@@ -154,7 +155,7 @@ def test_an_origin_whose_messages_are_held_longest_is_closed_and_no_other(relayi
 
 def test_a_client_that_holds_most_is_closed_with_1013(served_on):
     name, mode = served_on
-    if name != "native":
+    if name not in OWN_HTTP:
         pytest.skip("what other servers hold of their clients is not known")
     limits = Limits(max_websocket_memory=1024 * KIB)
     with WebSocketOrigin(echo) as origin, contextlib.ExitStack() as closing:

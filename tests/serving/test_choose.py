@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import functools
+import importlib.machinery
 import importlib.metadata
 import pathlib
 import subprocess
 import sys
 import tomllib
+import types
 import typing as t
 
 import pytest
 from serving_support import App, hello
 
-from rolo.serving import SERVERS, ServerUnavailable, choose, serve
+from rolo.serving import SERVERS, ServerUnavailable, choose, serve, twisted
 from rolo.serving.base import is_asgi
 from rolo.serving.versions import KNOWN
 
@@ -73,6 +75,37 @@ def test_a_missing_server_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> No
     assert str(info.value) == "uvicorn is not installed: pip install rolo[fast]"
 
 
+def test_missing_twisted_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "twisted", None)
+    with pytest.raises(ServerUnavailable) as info:
+        choose("twisted")
+    assert str(info.value) == "Twisted is not installed: pip install rolo[twisted]"
+    for name in twisted.__all__:
+        if name != "TwistedAdapter":
+            with pytest.raises(
+                ModuleNotFoundError, match=rf"^{name}: .*: pip install rolo\[twisted"
+            ):
+                getattr(twisted, name)
+    with pytest.raises(AttributeError, match="no attribute 'Missing'"):
+        _ = twisted.Missing
+
+
+def test_twisted_is_taken_by_its_version_whatever_brings_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = types.ModuleType("twisted")
+    module.__spec__ = importlib.machinery.ModuleSpec("twisted", None)
+    monkeypatch.setitem(sys.modules, "twisted", module)
+    for version, reason in [
+        ("24.3.0", None),
+        ("25.5.0+program.1", None),
+        ("23.10.0", "Twisted 23.10.0 is too old: 24 or later is needed"),
+        ("unknown", "Twisted unknown is too old: 24 or later is needed"),
+    ]:
+        module.__version__ = version  # type: ignore[attr-defined]
+        assert SERVERS["twisted"].available() == reason
+
+
 def test_a_server_that_lacks_something_says_what() -> None:
     pytest.importorskip("uvicorn")
     with pytest.raises(ServerUnavailable, match="uvicorn does not speak h2"):
@@ -105,7 +138,7 @@ def test_asgi_and_wsgi_are_told_apart() -> None:
 def test_importing_it_imports_no_server() -> None:
     program = """
 import sys, rolo.serving
-servers = {"uvicorn", "hypercorn", "granian"} & set(sys.modules)
+servers = {"uvicorn", "hypercorn", "granian", "twisted"} & set(sys.modules)
 assert not servers, servers
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
