@@ -7,6 +7,7 @@ unchanged. New parameters may follow the old ones if they have defaults.
 import ast
 import importlib
 import inspect
+import re
 import typing as t
 
 import pytest
@@ -35,8 +36,9 @@ IMPORTABLE = {
     "rolo.routing.router": "PortConverter RegexConverter RuleAdapter get_raw_path",
     "rolo.routing.rules": "",
     "rolo.serving": "",
+    "rolo.serving.twisted": "Gateway WebSocketDisconnectedError WebSocketListener WebSocketProtocolError WebSocketRequest WsgiGateway",
     "rolo.testing": "",
-    "rolo.testing.pytest": "ASGIAdapter ASGILifespanListener AsgiGateway Gateway Router WebSocketListener WsgiGateway handler_dispatcher",
+    "rolo.testing.pytest": "ASGIAdapter ASGILifespanListener AsgiGateway Gateway HeaderPreservingHTTPChannel Router TwistedGateway WebSocketListener WsgiGateway handler_dispatcher",
     "rolo.websocket": "WebSocket WebSocketDisconnectedError WebSocketError WebSocketListener WebSocketProtocolError WebSocketRequest",
     "rolo.websocket.adapter": "",
     "rolo.websocket.errors": "",
@@ -275,6 +277,68 @@ SURFACE = {
         "WithHost.__init__": "(host, rules)",
         "WithHost.get_rules": "(map)",
     },
+    "rolo.serving.twisted": {
+        "GatewayResource": "class",
+        "GatewayResource.__init__": "(gateway, reactor, threadpool)",
+        "HeaderPreservingHTTPChannel": "class",
+        "HeaderPreservingHTTPChannel.headerReceived": "(line)",
+        "HeaderPreservingHTTPChannel.writeHeaders": "(version, code, reason, headers)",
+        "HeaderPreservingHTTPChannel.isSecure": "()",
+        "HeaderPreservingWSGIResource": "class",
+        "HeaderPreservingWSGIResource.__init__": "(reactor, threadpool, application)",
+        "HeaderPreservingWSGIResource.render": "(request)",
+        "HeaderPreservingWSGIResponse": "class",
+        "HeaderPreservingWSGIResponse.__init__": "(reactor, threadpool, application, request)",
+        "HeaderPreservingWSGIResponse.startResponse": "(status, headers, excInfo=None)",
+        "PriorKnowledgeHTTPChannelProtocol": "class",
+        "PriorKnowledgeHTTPChannelProtocol.dataReceived": "(data)",
+        "TwistedGateway": "class",
+        "TwistedGateway.__init__": "(gateway)",
+        "TwistedHeaderAdapter": "class",
+        "TwistedHeaderAdapter.__init__": "(*args, **kwargs)",
+        "TwistedHeaderAdapter.rememberHeaderCasing": "(name)",
+        "TwistedHeaderAdapter.getAllRawHeaders": "()",
+        "TwistedRequestAdapter": "class",
+        "TwistedRequestAdapter.requestHeaders": "attribute",
+        "TwistedRequestAdapter.responseHeaders": "attribute",
+        "TwistedRequestAdapter.__init__": "(*args, **kwargs)",
+        "TwistedRequestHeaderAdapter": "class",
+        "TwistedRequestHeaderAdapter.rememberHeaderCasing": "(name)",
+        "TwistedRequestHeaderAdapter.setRawHeaders": "(name, values)",
+        "TwistedRequestHeaderAdapter.removeHeader": "(name)",
+        "TwistedWebSocketAdapter": "class",
+        "TwistedWebSocketAdapter.channel": "attribute",
+        "TwistedWebSocketAdapter.__init__": "(channel, reactor=...)",
+        "TwistedWebSocketAdapter.receive": "(timeout=None)",
+        "TwistedWebSocketAdapter.send": "(event, timeout=None)",
+        "TwistedWebSocketAdapter.last_received_at": "property",
+        "TwistedWebSocketAdapter.reject": "(status_code, headers=None, body=None, timeout=None)",
+        "TwistedWebSocketAdapter.accept": "(subprotocol=None, extensions=None, extra_headers=None, timeout=None)",
+        "TwistedWebSocketAdapter.close": "(code=1001, reason=None, timeout=None)",
+        "WebSocketChannel": "class",
+        "WebSocketChannel.eventQueue": "attribute",
+        "WebSocketChannel.closeTimeout": "attribute",
+        "WebSocketChannel.closeAbortTimeout": "attribute",
+        "WebSocketChannel.__init__": "(request, reactor=...)",
+        "WebSocketChannel.closed": "property",
+        "WebSocketChannel.initiateUpgrade": "()",
+        "WebSocketChannel.connectionLost": "(reason)",
+        "WebSocketChannel.dataReceived": "(data)",
+        "WebSocketChannel.wsSend": "(event)",
+        "WebSocketChannel.wsReject": "(statusCode, extraHeaders, body=None)",
+        "WebSocketChannel.wsClose": "(code=1000, reason=None)",
+        "WebSocketChannel.pauseProducing": "()",
+        "WebSocketChannel.resumeProducing": "()",
+        "WebSocketChannel.stopProducing": "()",
+        "WebSocketChannel.close": "()",
+        "WebsocketResourceDecorator": "class",
+        "WebsocketResourceDecorator.original": "attribute",
+        "WebsocketResourceDecorator.__init__": "(original, websocketListener)",
+        "WebsocketResourceDecorator.render": "(request)",
+        "to_flat_header_list": "(headers)",
+        "to_websocket_environment": "(request)",
+        "update_wsgi_environment": "(environ, request)",
+    },
     "rolo.testing.pytest": {
         "Server": "class",
         "Server.shutdown": "()",
@@ -364,6 +428,11 @@ DEEP = [
     "rolo.testing.pytest.serve_asgi_adapter",
     "rolo.testing.pytest.serve_wsgi_gateway",
     "rolo.testing.pytest.serve_asgi_gateway",
+    "rolo.testing.pytest.twisted_reactor",
+    "rolo.testing.pytest.serve_twisted_tcp_server",
+    "rolo.testing.pytest.serve_twisted_gateway",
+    "rolo.testing.pytest.serve_twisted_websocket_listener",
+    "rolo.serving.twisted.HeaderPreservingHTTPChannel.protocol_factory",
 ]
 
 
@@ -426,7 +495,7 @@ def has_attribute(module, name):
     return (
         declared
         or hasattr(cls, attribute)
-        or any(f"self.{attribute} = " in inspect.getsource(each) for each in ours)
+        or any(re.search(rf"self\.{attribute}(: .+)? = ", inspect.getsource(each)) for each in ours)
     )
 
 

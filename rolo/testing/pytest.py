@@ -64,11 +64,10 @@ def __getattr__(name: str) -> t.Any:
     if name not in _ELSEWHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        module = importlib.import_module(_ELSEWHERE[name])
+        return getattr(importlib.import_module(_ELSEWHERE[name]), name)
     except ModuleNotFoundError as exc:
         # Whoever asks with hasattr wants an answer, not an error of the import.
         raise AttributeError(f"{name} is not to be had here: {exc}", name=name) from exc
-    return getattr(module, name)
 
 
 class ServerInfo(t.Protocol):
@@ -272,27 +271,55 @@ def serve_asgi_gateway(_rolo_servers: _Servers) -> t.Callable[..., Server]:
 # --- Twisted ----------------------------------------------------------------------------
 
 
-def _need_twisted() -> t.NoReturn:
-    pytest.importorskip("twisted")
-    pytest.skip("this version of rolo does not serve on Twisted")
-
-
 @pytest.fixture(scope="session")
-def twisted_reactor() -> t.Any:
-    """Skips: this version of rolo does not serve on Twisted. So do the three below."""
-    _need_twisted()
+def twisted_reactor() -> t.Iterator[t.Any]:
+    """The reactor of the process, which runs in a thread from the first test that needs it to
+    the end of the session; a reactor cannot be started twice. One that runs already is used as
+    it is. Without Twisted the test is skipped, as with the three fixtures below."""
+    pytest.importorskip("twisted")
+    from rolo.testing.twisted import running_reactor
+
+    with running_reactor() as reactor:
+        yield reactor
 
 
 @pytest.fixture
-def serve_twisted_tcp_server(twisted_reactor: t.Any) -> t.Any:
-    _need_twisted()
+def serve_twisted_tcp_server(
+    twisted_reactor: t.Any, _rolo_servers: _Servers
+) -> t.Callable[..., Server]:
+    """Serve a protocol factory of Twisted's: ``serve_twisted_tcp_server(protocol_factory)``."""
+    from rolo.testing.twisted import listen
+
+    def _create(protocol_factory: t.Any) -> Server:
+        return _rolo_servers.add("localhost", *listen(twisted_reactor, protocol_factory))
+
+    return _create
 
 
 @pytest.fixture
-def serve_twisted_gateway(twisted_reactor: t.Any) -> t.Any:
-    _need_twisted()
+def serve_twisted_gateway(
+    serve_twisted_tcp_server: t.Callable[..., Server],
+) -> t.Callable[..., Server]:
+    """Serve a gateway on a reactor of Twisted's: ``serve_twisted_gateway(gateway)``."""
+
+    def _create(gateway: Gateway) -> Server:
+        from rolo.serving.twisted import TwistedGateway
+
+        return serve_twisted_tcp_server(TwistedGateway(gateway))
+
+    return _create
 
 
 @pytest.fixture
-def serve_twisted_websocket_listener(twisted_reactor: t.Any) -> t.Any:
-    _need_twisted()
+def serve_twisted_websocket_listener(
+    twisted_reactor: t.Any, serve_twisted_tcp_server: t.Callable[..., Server]
+) -> t.Callable[..., Server]:
+    """Serve a websocket listener on a site of Twisted's web server, which answers 404 to
+    everything else: ``serve_twisted_websocket_listener(websocket_listener)``."""
+
+    def _create(websocket_listener: WebSocketListener) -> Server:
+        from rolo.testing.twisted import websocket_site
+
+        return serve_twisted_tcp_server(websocket_site(twisted_reactor, websocket_listener))
+
+    return _create

@@ -187,7 +187,8 @@ def test_unknown_names_are_attribute_errors():
     assert Server.__mro__[1] is ServerInfo
 
 
-def test_names_of_what_is_not_installed_are_attribute_errors_that_say_what_is_missing():
+def test_names_of_what_is_not_installed_are_attribute_errors_that_say_what_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "twisted", None)
     assert not hasattr(plugin, "TwistedGateway")
     with pytest.raises(AttributeError, match=r"TwistedGateway.*twisted"):
         _ = plugin.TwistedGateway
@@ -208,6 +209,8 @@ def test_importing_the_plugin_loads_no_framework():
 
 TEST_FILE = """
 {head}
+import sys
+sys.modules["twisted"] = None  # as if it were not installed
 
 def test_it(serve_wsgi_app):
     assert serve_wsgi_app(lambda environ, start_response: []).port
@@ -233,3 +236,47 @@ def test_plugin_is_loaded_once_however_it_is_named(tmp_path, head, options):
         [*command, *options, str(file)], capture_output=True, text=True, cwd=tmp_path, check=False
     )
     assert "1 passed, 1 skipped" in result.stdout, result.stdout + result.stderr
+
+
+TWISTED_FILE = """
+import http.client
+
+import pytest
+from rolo.gateway import Gateway
+
+@pytest.mark.parametrize("text", ["one", "two"])
+def test_it(text, serve_twisted_gateway, twisted_reactor):
+    assert twisted_reactor.running
+    answering = Gateway([lambda chain, context, response: chain.respond(200, text)])
+    for server in [serve_twisted_gateway(answering), serve_twisted_gateway(answering)]:
+        connection = http.client.HTTPConnection(server.host, server.port, timeout=10)
+        connection.request("GET", "/")
+        assert connection.getresponse().read().decode() == text
+        connection.close()
+
+def test_echo(serve_twisted_tcp_server):
+    import socket
+    from twisted.internet.protocol import Factory, Protocol
+
+    class Echo(Protocol):
+        def dataReceived(self, data):
+            self.transport.write(data)
+
+    server = serve_twisted_tcp_server(Factory.forProtocol(Echo))
+    with socket.create_connection((server.host, server.port), 10) as client:
+        client.sendall(b"x")
+        assert client.recv(1) == b"x"
+    server.shutdown()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((server.host, server.port), 10)
+"""
+
+
+def test_the_reactor_of_a_session_runs_once_and_ends_with_it(tmp_path):
+    pytest.importorskip("twisted")
+    file = tmp_path / "test_it.py"
+    file.write_text(TWISTED_FILE)
+    command = [*PLAIN_PYTEST, "-W", "error", str(file)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert "3 passed" in result.stdout, result.stdout + result.stderr
+    assert result.returncode == 0
