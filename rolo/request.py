@@ -37,6 +37,9 @@ class Request(WerkzeugRequest):
     :param raw_path: path as on the wire, percent-encoded; ``None``: only ``path`` is known
     """
 
+    _spoiler: t.Any = None
+    """What spoils the answer, whatever it will be: a :class:`~rolo.bridge.downstream.Spoiler`."""
+
     def __init__(
         self,
         method: str = "GET",

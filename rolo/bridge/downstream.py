@@ -16,6 +16,7 @@ from rolo.net.body_stream import Sink
 from rolo.wire.fields import RawHeaders
 
 if t.TYPE_CHECKING:
+    from rolo.bridge.answer import Answer
     from rolo.portal.portal import Portal
 
 
@@ -109,6 +110,13 @@ class Spoiler(t.Protocol):
         only those that send are made.
 
         :raises FaultUnavailable: the server cannot do it; nothing is sent yet
+        """
+
+    def spoil_blocking(self, answer: Answer) -> Answer:
+        """Return ``answer`` as it is sent where there is no event loop; its head may take its
+        time.
+
+        :raises FaultUnavailable: it cannot be done there
         """
 
 

@@ -7,7 +7,7 @@ import typing as t
 
 from werkzeug.datastructures import Headers
 
-from rolo.bridge.downstream import RequestHead, Spoiler
+from rolo.bridge.downstream import RequestHead
 from rolo.bridge.environ import wsgi_environ
 from rolo.bridge.request_body import RequestBody, RequestStream
 from rolo.portal.portal import Portal
@@ -42,9 +42,6 @@ class BridgeRequest(Request):
     """
 
     shallow = False
-
-    _spoiler: Spoiler | None = None
-    """What spoils the answer, whatever it will be."""
 
     def __init__(self, head: RequestHead, body: RequestBody, portal: Portal) -> None:
         # The base class derives everything from an environment; here it is derived last.

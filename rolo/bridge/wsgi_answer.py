@@ -6,7 +6,7 @@ import logging
 import typing as t
 
 from rolo.bridge.answer import Answer, answer_of, close_contained, error_response
-from rolo.errors import UnsendableAnswer, describe
+from rolo.errors import FaultUnavailable, UnsendableAnswer, describe
 from rolo.portal.containment import contained
 from rolo.request import Request, get_raw_path
 from rolo.response import Response
@@ -50,8 +50,12 @@ def line_of(request: Request) -> str:
 
 def _answer_of(response: Response, request: Request) -> Answer:
     try:
-        return answer_of(response, lambda: request.environ, request.method)
-    except UnsendableAnswer as error:
+        answer = answer_of(response, lambda: request.environ, request.method)
+        for spoiler in (request._spoiler, response._spoiler):
+            if spoiler is not None:
+                answer = spoiler.spoil_blocking(answer)
+        return answer
+    except (UnsendableAnswer, FaultUnavailable) as error:
         LOG.error("answer to %s cannot be sent: %s", line_of(request), describe(error))
         close_contained(response.close, request, line_of)
         return answer_of(error_response(error), lambda: request.environ, request.method)

@@ -13,7 +13,7 @@ from rolo.faults.breaks import cut, empty, hang, refuse, reset
 from rolo.faults.fault import Fault
 from rolo.faults.malformed import bad_chunk, garbage, malformed_head, oversized_head, wrong_length
 from rolo.faults.pace import bytes_per_second, drip, late, rate
-from rolo.faults.rules import Faults, Rule
+from rolo.faults.rules import Faults, Rule, spoil
 from rolo.faults.scope import Scope
 from rolo.faults.units import corrupt, delay, drop, duplicate, reorder, silence
 from rolo.faults.websocket import close_with, fragment, lose, no_close, no_pong
@@ -51,6 +51,7 @@ __all__ = [
     "reorder",
     "reset",
     "silence",
+    "spoil",
     "status",
     "wrong_length",
 ]

@@ -15,6 +15,7 @@ from rolo.wire.error_page import CONTENT_TYPE, error_text
 from rolo.wire.fields import RawHeaders
 
 if t.TYPE_CHECKING:
+    from rolo.bridge.answer import Answer
     from rolo.bridge.downstream import HttpDownstream
 
 _BODILESS = (204, 304)
@@ -115,11 +116,14 @@ def faulty(response: Response, *faults: Fault, seed: object = None) -> Response:
     if seed is None:
         seed = random.getrandbits(64)
     shots = tuple(Shot(fault, f"{seed}/{number}") for number, fault in enumerate(faults))
+    left = []
     for shot in shots:
         answer = shot.fault.answer(shot.draw())
-        if answer is not None:
+        if answer is None:
+            left.append(shot)
+        else:
             response.update_from(answer)
-    return _spoilt(response, shots)
+    return _spoilt(response, tuple(left)) if left else response
 
 
 def check_faults(faults: t.Iterable[Fault], direction: Direction) -> None:
@@ -152,6 +156,11 @@ class AnswerSpoiler:
             check_wire(shot.fault, downstream)
         bottom = DownBottom(downstream, portal.loop_scope)
         return t.cast("HttpDownstream", SpoiledAnswer(downstream, bottom, way(self.shots, bottom)))
+
+    def spoil_blocking(self, answer: Answer) -> Answer:
+        from rolo.faults.blocking import spoilt
+
+        return spoilt(answer, self.shots, way)
 
 
 def check_wire(fault: Fault, downstream: t.Any) -> None:

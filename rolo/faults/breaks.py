@@ -98,6 +98,10 @@ class Hang(Break):
     def needs_wire(self) -> bool:
         return self.after is not None and self.within in ("head", "message")
 
+    @property
+    def endless(self) -> bool:
+        return True
+
     async def act(self, bottom: Bottom) -> t.NoReturn:
         await bottom.hang(self.why)
 

@@ -39,6 +39,11 @@ class Fault:
         """Whether it wants the connection itself, which only some servers give."""
         return False
 
+    @property
+    def endless(self) -> bool:
+        """Whether it may wait for ever."""
+        return False
+
     def answer(self, draw: random.Random) -> Response | None:
         """Return what a client gets in the place of the answer, if that says it all."""
         return None

@@ -11,7 +11,7 @@ from rolo.faults.breaks import Break, Hang, Refuse
 from rolo.faults.fault import Shot
 from rolo.faults.message import UpBottom, head_of
 from rolo.faults.pace import Late
-from rolo.faults.rules import Faults, spoil
+from rolo.faults.rules import Faults, spoil_by
 from rolo.faults.units import UnitFault
 from rolo.faults.websocket import SpoiledClient, SpoiledOrigin
 from rolo.portal.portal import LoopScope, Portal
@@ -33,7 +33,7 @@ class FaultHooks(Hooks):
         if not shots:
             return None
         context.__dict__["_spoilt_events"] = any(isinstance(s.fault, UnitFault) for s in shots)
-        return spoil(context.request, shots)
+        return spoil_by(context.request, shots)
 
     def on_outgoing(self, context: ProxyContext, outbound: OutboundRequest) -> None:
         if context.get("_spoilt_events"):

@@ -85,10 +85,15 @@ class Stage(Way):
 class Bottom(Way):
     """The end of the way, and what stages need beside it."""
 
-    def __init__(self, scope: LoopScope) -> None:
-        self.scope = scope
+    def __init__(self, scope: LoopScope | None) -> None:
+        self._scope = scope
         self.waiting = False
         """Nothing is sent for now, on purpose."""
+
+    def now(self) -> float:
+        """Return the time in seconds, of whatever clock."""
+        assert self._scope is not None
+        return self._scope.loop.time()
 
     def block(self, head: Head) -> bytes:
         """Return the head as it goes on the wire; what is sent of the body afterwards is framed
@@ -112,15 +117,18 @@ class Bottom(Way):
     async def sleep(self, seconds: float) -> None:
         """Wait; when the server stops, no longer."""
         if seconds > 0:
-            self.waiting = True
-            await self.scope.sleep(seconds)
-            self.waiting = False
+            await self._sleep(seconds)
 
     async def hang(self, why: str) -> t.NoReturn:
         """Do nothing until the exchange ends by itself, or the server stops."""
-        self.waiting = True
-        await self.scope.sleep(None)
+        await self._sleep(None)
         self.break_off(f"{why}, until the server stopped")
+
+    async def _sleep(self, seconds: float | None) -> None:
+        assert self._scope is not None
+        self.waiting = True
+        await self._scope.sleep(seconds)
+        self.waiting = False
 
 
 class DownBottom(Bottom):

@@ -128,7 +128,7 @@ class Pace:
 
     async def pay(self, size: int) -> None:
         """Wait as long as ``size`` bytes take."""
-        now = self._bottom.scope.loop.time()
+        now = self._bottom.now()
         seconds = size / self._fault.bandwidth
         jitter = self._fault.jitter
         if jitter:

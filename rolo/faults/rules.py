@@ -202,7 +202,7 @@ class Faults:
     ) -> None:
         """A request handler that spoils what those behind it answer."""
         shots = self.shots(context.request, "down")
-        answer = spoil(context.request, shots) if shots else None
+        answer = spoil_by(context.request, shots) if shots else None
         if answer is not None:
             response.update_from(answer)
             chain.stop()
@@ -242,28 +242,38 @@ def seen_of(request: AnyRequest, *, whole: bool = False) -> Seen:
     return Seen.of(t.cast(Request, request), body)
 
 
-def spoil(request: AnyRequest, shots: tuple[Shot, ...]) -> Response | None:
-    """Let the answer to ``request`` fail, whatever it will be; of a websocket, what is sent to
-    its client. Return the answer to send if there is to be no other.
+def spoil(request: AnyRequest, *faults: Fault, seed: object = None) -> Response | None:
+    """Let the answer to ``request`` fail, whatever it will be; of a websocket that is not
+    accepted yet, what is sent to its client. For handlers: called in front of whoever answers.
 
+    :param seed: what the numbers are drawn from; ``None`` for others each time
+    :return: the answer to send, if there is to be no other
     :raises FaultUnavailable: the server of this request cannot do it
+    :raises ValueError: one of the faults does not concern answers
     """
+    check_faults(faults, "down")
+    if seed is None:
+        seed = random.getrandbits(64)
+    return spoil_by(request, tuple(Shot(each, f"{seed}/{at}") for at, each in enumerate(faults)))
+
+
+def spoil_by(request: AnyRequest, shots: tuple[Shot, ...]) -> Response | None:
+    """As :func:`spoil`."""
     for shot in shots:
         answer = shot.fault.answer(shot.draw())
         if answer is not None:
             return answer
-    refusing = any(shot.fault.first for shot in shots)
     if isinstance(request, WebSocketRequest):
         _spoil_websocket(request, shots)
-    elif isinstance(request, BridgeRequest):
-        for shot in shots:
-            check_wire(shot.fault, request._body.downstream)
-        request._spoiler = AnswerSpoiler(shots)
     else:
-        raise FaultUnavailable(
-            f"{shots[0].fault!r} wants an event loop, which a WSGI server has not: "
-            "only status() does without"
-        )
+        if isinstance(request, BridgeRequest):
+            for shot in shots:
+                check_wire(shot.fault, request._body.downstream)
+        before = request._spoiler
+        if isinstance(before, AnswerSpoiler):
+            shots = before.shots + shots
+        request._spoiler = AnswerSpoiler(shots)
+    refusing = any(shot.fault.first for shot in shots)
     return Response(b"", status=503) if refusing else None
 
 

@@ -140,6 +140,10 @@ class Silence(UnitFault):
     def __post_init__(self) -> None:
         check_seconds(seconds=self.seconds)
 
+    @property
+    def endless(self) -> bool:
+        return self.seconds is None
+
     def changed(self, unit: Unit, draw: random.Random) -> list[Unit | Pause]:
         return [Pause(self.seconds), unit]
 

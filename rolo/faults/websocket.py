@@ -13,7 +13,7 @@ from rolo.faults.breaks import Break, Hang, Refuse, Reset
 from rolo.faults.fault import Fault, Shot, check_counts
 from rolo.faults.message import Bottom
 from rolo.faults.pace import Pace
-from rolo.faults.units import Changer, Pause, Silence, Unit
+from rolo.faults.units import Changer, Pause, Unit
 from rolo.net.websocket import WebSocketPeer
 from rolo.portal.portal import LoopScope
 from rolo.websocket.errors import WebSocketDisconnectedError, WebSocketError
@@ -383,10 +383,10 @@ def check_leg(shots: t.Iterable[Shot], wire: t.Any) -> None:
     """:raises FaultUnavailable: one wants more of a websocket than the server can give"""
     for shot in shots:
         fault = shot.fault
-        hangs = isinstance(fault, Hang) and fault.after is None
-        breaks = isinstance(fault, Break) and not hangs
+        in_handshake = isinstance(fault, Hang) and fault.after is None
         # Elsewhere nobody tells a handler that waits in it that its client has left.
-        endless = isinstance(fault, Silence) and fault.seconds is None
+        endless = fault.endless and not in_handshake
+        breaks = isinstance(fault, Break) and not in_handshake
         if wire is None and (fault.needs_wire or breaks or endless):
             raise FaultUnavailable(
                 f"{fault!r} wants the connection itself, which this server does not give: "

@@ -76,12 +76,54 @@ def test_so_it_is_with_an_answer_of_a_handler(start, caplog, seen):
     assert seen.end().error == "FaultUnavailable"
 
 
-def test_under_wsgi_there_are_statuses_only(start, caplog):
+def test_under_wsgi_bodies_are_cut_and_statuses_come(start, seen):
     rules = Faults()
     rules.add(faults.status(503), when="/status")
-    rules.add(faults.cut(), when="/cut")
+    rules.add(faults.cut(after=30), faults.late(0.001), when="/cut")
     url = start(rules.handler, whole, server="werkzeug")
     assert fetch(url, "/status").status == 503
-    assert fetch(url, "/cut").status == 500
+    seen.end()
+    with Wire(url) as wire:
+        wire.request("GET", "/cut")
+        with pytest.raises(Truncated):
+            wire.answer()
+        assert wire.buffer.endswith(BODY[:30])
+    end = seen.end()
+    assert (end.outcome, end.error, end.sent) == ("aborted", "InjectedFault", 30)
     assert fetch(url).body == BODY
-    assert "wants an event loop" in caplog.text
+
+
+def test_under_wsgi_bodies_are_slow_piece_by_piece(start, monkeypatch):
+    slept = []
+    monkeypatch.setattr("rolo.faults.blocking.time.sleep", slept.append)
+    answers = {
+        "/drip": faulty(Response(BODY), faults.drip(size=30, every=0.5)),
+        "/events": faulty(
+            Response(iter([b"data: 1\n\nda", b"ta: 2\n\n"]), mimetype="text/event-stream"),
+            faults.duplicate(),
+            faults.late(2),
+        ),
+        "/head": faulty(Response(BODY), faults.oversized_head(3000)),
+    }
+
+    def answer(chain, context, response):
+        response.update_from(answers[context.request.path])
+        chain.stop()
+
+    url = start(answer, server="werkzeug")
+    assert fetch(url, "/drip").body == BODY
+    assert slept == [0.5] * 4
+    assert fetch(url, "/events").body == b"data: 1\n\n" * 2 + b"data: 2\n\n" * 2
+    assert slept[4:] == [2]
+    assert len(fetch(url, "/head").all("X-Fault-0")) == 1
+    assert fetch(url, "/drip", "HEAD").get("content-length") == "100"
+
+
+@pytest.mark.parametrize(
+    "fault", [faults.reset(), faults.hang(), faults.hang(after=3), faults.silence(1)], ids=repr
+)
+def test_what_is_not_to_be_had_under_wsgi_says_so(start, caplog, fault):
+    rules = Faults()
+    rules.add(fault)
+    assert fetch(start(rules.handler, whole, server="werkzeug")).status == 500
+    assert "is not to be had under WSGI" in caplog.text
