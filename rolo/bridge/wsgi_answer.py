@@ -51,7 +51,7 @@ def line_of(request: Request) -> str:
 def _answer_of(response: Response, request: Request) -> Answer:
     try:
         answer = answer_of(response, lambda: request.environ, request.method)
-        for spoiler in (request._spoiler, response._spoiler):
+        for spoiler in (request._spoiler, getattr(response, "_spoiler", None)):
             if spoiler is not None:
                 answer = spoiler.spoil_blocking(answer)
         return answer

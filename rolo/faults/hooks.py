@@ -5,12 +5,11 @@ from __future__ import annotations
 import typing as t
 
 from rolo.bridge.websocket import PortalWebSocketAdapter
-from rolo.errors import ConnectError, FaultUnavailable, InjectedFault, UpstreamClosed
+from rolo.errors import ConnectError, FaultUnavailable, InjectedFault
 from rolo.faults.answers import way
-from rolo.faults.breaks import Break, Hang, Refuse
+from rolo.faults.breaks import Refuse
 from rolo.faults.fault import Shot
 from rolo.faults.message import UpBottom, head_of
-from rolo.faults.pace import Late
 from rolo.faults.rules import Faults, spoil_by
 from rolo.faults.units import UnitFault
 from rolo.faults.websocket import SpoiledClient, SpoiledOrigin
@@ -50,15 +49,7 @@ class FaultHooks(Hooks):
         if not shots:
             return
         self._refuse(shots, context)
-        portal = _portal(context, shots)
-        for shot in shots:
-            fault = shot.fault
-            if isinstance(fault, Late):
-                portal.call(portal.loop_scope.sleep(fault.drawn(shot.draw())))
-            elif isinstance(fault, Break) and fault.after is None:
-                if isinstance(fault, Hang):
-                    portal.call(portal.loop_scope.sleep(None))
-                raise UpstreamClosed(fault.why, target=str(context.upstream.origin))
+        handshake._handshake.writer = writer(shots, _portal(context, shots).loop_scope)
 
     def on_accepted(self, context: ProxyContext, websocket: RelayedWebSocket) -> None:
         shots = context.get("_spoilt_upwards")

@@ -8,7 +8,11 @@ import typing as t
 
 from rolo.faults.fault import Fault, check_counts
 from rolo.faults.message import Bottom, Head, Stage, Way
+from rolo.wire.fields import RawHeaders
 from rolo.wire.http1 import encode_chunk
+
+if t.TYPE_CHECKING:
+    from rolo.faults.websocket import SpoiledLeg
 
 MAX_HELD = 64 * 1024 * 1024
 """Bytes of a body that :func:`wrong_length` holds to know its length."""
@@ -160,10 +164,12 @@ class OversizedHead(Fault):
     size: int = 256 * 1024
 
     rank: t.ClassVar[int] = 3
-    websockets: t.ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_counts(1, size=self.size)
+
+    def on_leg(self, leg: SpoiledLeg, draw: random.Random) -> None:
+        leg.head_size += self.size
 
     def stage(self, below: Way, bottom: Bottom, draw: random.Random) -> Way:
         return _OversizedStage(below, bottom, self.size)
@@ -180,11 +186,18 @@ class _OversizedStage(Stage):
         self._size = size
 
     async def head(self, head: Head) -> None:
-        head.headers = list(head.headers)
-        for number, left in enumerate(range(self._size, 0, -1024)):
-            name = b"X-Fault-%d" % number
-            head.headers.append((name, b"x" * max(1, min(1024, left) - len(name) - 4)))
+        head.headers = [*head.headers, *padding(self._size)]
         await self.below.head(head)
+
+
+def padding(size: int) -> RawHeaders:
+    """Return fields that make ``size`` bytes of a head."""
+    names = [b"X-Fault-%d" % number for number in range(-(-size // 1024))]
+    lefts = range(size, 0, -1024)
+    return [
+        (name, b"x" * max(1, min(1024, left) - len(name) - 4))
+        for name, left in zip(names, lefts, strict=True)
+    ]
 
 
 # --- chunks -----------------------------------------------------------------------------

@@ -44,15 +44,11 @@ class Late(Fault):
     def __post_init__(self) -> None:
         check_seconds(seconds=self.seconds, jitter=self.jitter)
 
-    def drawn(self, draw: random.Random) -> float:
-        """Return by how many seconds it is late."""
-        return jittered(self.seconds, self.jitter, draw)
-
     def stage(self, below: Way, bottom: Bottom, draw: random.Random) -> Way:
-        return _LateStage(below, bottom, self.drawn(draw))
+        return _LateStage(below, bottom, jittered(self.seconds, self.jitter, draw))
 
     def on_leg(self, leg: SpoiledLeg, draw: random.Random) -> None:
-        leg.late += self.drawn(draw)
+        leg.late += jittered(self.seconds, self.jitter, draw)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ import typing as t
 from rolo.errors import FaultUnavailable, InjectedFault
 from rolo.faults.breaks import Break, Hang, Refuse, Reset
 from rolo.faults.fault import Fault, Shot, check_counts
+from rolo.faults.malformed import padding
 from rolo.faults.message import Bottom
 from rolo.faults.pace import Pace
 from rolo.faults.units import Changer, Pause, Unit
@@ -144,6 +145,7 @@ class SpoiledLeg:
         self.wire = wire
         self.bottom = Bottom(scope)
         self.late = 0.0
+        self.head_size = 0
         self.pace: Pace | None = None
         self.break_handshake: Break | None = None
         self.breaks: list[Break] = []
@@ -321,13 +323,13 @@ class SpoiledClient(SpoiledLeg):
 
     async def accept(self, subprotocol: str | None, headers: RawHeaders) -> None:
         await self._before_the_answer()
-        await self.leg.accept(subprotocol, headers)
+        await self.leg.accept(subprotocol, [*headers, *padding(self.head_size)])
         with contextlib.suppress(WebSocketDisconnectedError):  # who receives hears of it
             await self.opened()
 
     async def reject(self, status: int, reason: bytes, headers: RawHeaders, body: bytes) -> None:
         await self._before_the_answer()
-        await self.leg.reject(status, reason, headers, body)
+        await self.leg.reject(status, reason, [*headers, *padding(self.head_size)], body)
 
     async def refusal(self) -> AnswerDownstream:
         await self._before_the_answer()

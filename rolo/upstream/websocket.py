@@ -10,7 +10,7 @@ from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
 from rolo.errors import BadResponse, BodyInterrupted, UpstreamError
 from rolo.net.websocket import WebSocketPeer
 from rolo.response import Response
-from rolo.upstream.request import UpstreamRequest
+from rolo.upstream.request import RequestWriter, UpstreamRequest
 from rolo.upstream.settings import DEFAULT_WEBSOCKET_SETTINGS, WebSocketSettings
 from rolo.upstream.switched import SwitchedConnection
 from rolo.upstream.transport import LoopTransport
@@ -38,6 +38,8 @@ class Handshake:
     target: bytes
     headers: RawHeaders
     subprotocols: list[str] = dataclasses.field(default_factory=list)
+    writer: RequestWriter | None = None
+    """As of an :class:`UpstreamRequest`."""
 
 
 class HandshakeRefused(WebSocketError):
@@ -171,7 +173,10 @@ def handshake_request(
     if settings.compression:
         fields.append((b"Sec-WebSocket-Extensions", OFFER.encode("ascii")))
     origin, target = handshake.origin, handshake.target
-    return UpstreamRequest(origin, "GET", target, fields, upgrade=b"websocket"), key
+    request = UpstreamRequest(
+        origin, "GET", target, fields, upgrade=b"websocket", writer=handshake.writer
+    )
+    return request, key
 
 
 def agreed(

@@ -249,6 +249,11 @@ def test_a_handshake_gets_a_status(failing):
         assert client.answer().status == 503
 
 
+def test_a_handshake_is_answered_with_a_long_head(failing):
+    with failing(faults.oversized_head(3000)).client().open() as client:
+        assert len(client.handshake.all("X-Fault-0")) == 1
+
+
 def test_a_handshake_is_late(failing):
     with failing(faults.late(0.001)).client().open() as client:
         client.text("x")
@@ -386,10 +391,19 @@ def test_the_origin_gets_no_close_frame(relayed):
 
 
 @pytest.mark.parametrize("fault", [faults.refuse(), faults.reset(), faults.empty()], ids=repr)
-def test_an_origin_that_cannot_be_reached(relayed, fault):
+def test_an_origin_gets_no_handshake(relayed, fault):
     client, origin = relayed(noting, fault)
     assert client.answer().status == 502
-    assert origin.connections == 0
+    assert origin.requests == []
+    assert origin.connections == (0 if fault == faults.refuse() else 1)
+
+
+def test_an_origin_gets_a_longer_handshake(relayed):
+    client, origin = relayed(noting, faults.oversized_head(3000))
+    client.open()
+    client.text("x")
+    assert origin.note() == (TEXT, b"x")
+    assert len(origin.last.raw) > 3000
 
 
 def test_a_late_handshake_goes_upwards_in_the_end(relayed):
