@@ -1,11 +1,15 @@
 """A body piped from one side to the other: order, pace, and whose error it is."""
 
 import asyncio
+import mmap
+import socket
 
 import pytest
 
+from rolo.net import unacknowledged as unacknowledged_module
+from rolo.net import unread
 from rolo.net.body import Upload, body_of
-from rolo.net.body_stream import PIECE, BodyStream
+from rolo.net.body_stream import PIECE, BodyStream, SeenSink
 from rolo.net.read_buffer import read_buffer
 
 
@@ -285,3 +289,99 @@ def test_a_read_buffer_has_the_size_asked_for():
     buffer[-4:] = b"tail"
     assert len(buffer) == 100_000
     assert bytes(buffer[:5]) == b"head\0"
+
+
+def test_a_sink_that_is_full_is_waited_for_though_nothing_is_left_for_it():
+    async def test():
+        body, sink = Body(), Sink(full_after=1)
+        piping = asyncio.create_task(body.pipe(sink))
+        await asyncio.sleep(0)
+        body.put(b"a")
+        await asyncio.sleep(0)
+        assert (sink.waits, body.full(100)) == (1, True)
+        sink.room.set()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not body.full(100)
+        body.end()
+        await asyncio.wait_for(piping, 5)
+        assert sink.pieces == [b"a"]
+
+    asyncio.run(test())
+
+
+def test_what_is_shown_on_its_way_is_shown_first_and_goes_at_the_same_pace():
+    seen = []
+
+    class Ordered(Sink):
+        def write(self, piece):
+            assert seen[-1] == piece
+            return super().write(piece)
+
+    async def test():
+        sink = Ordered(full_after=2)
+        shown = SeenSink(sink, seen.append)
+        assert [shown.write(b"a"), shown.write(b"b")] == [True, False]
+        sink.room.set()
+        await shown.drained()
+        assert (sink.pieces, sink.waits) == ([b"a", b"b"], 1)
+
+    asyncio.run(test())
+
+
+def test_a_read_buffer_is_not_shared_with_children(monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        mmap, "mmap", lambda *args, **options: made.append((args, options)) or bytearray(args[1])
+    )
+    assert len(read_buffer(100)) == 100
+    (args, options) = made[0]
+    assert args[0] == -1
+    assert options["flags"] & mmap.MAP_PRIVATE
+    monkeypatch.delattr(mmap, "MAP_PRIVATE")  # as on Windows
+    assert len(read_buffer(100)) == 100
+    assert made[1] == (args, {})
+
+
+# --- what the kernel says ---------------------------------------------------------------
+
+
+class Known:
+    """A transport of which this much is known."""
+
+    def __init__(self, sock=None):
+        self.sock = sock
+
+    def get_write_buffer_size(self):
+        return 5
+
+    def get_extra_info(self, name):
+        return self.sock if name == "socket" else None
+
+
+def test_what_was_not_taken_is_what_waits_here_and_in_the_kernel(monkeypatch):
+    assert unacknowledged_module.unacknowledged(Known()) == 5
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert unacknowledged_module.unacknowledged(Known(ours)) == 5
+        ours.send(b"x" * 1000)
+        assert unacknowledged_module.unacknowledged(Known(ours)) > 1000
+        monkeypatch.setattr(unacknowledged_module, "_OUTQ", None)  # as on Windows
+        assert unacknowledged_module.unacknowledged(Known(ours)) == 5
+    monkeypatch.undo()
+    assert unacknowledged_module.unacknowledged(Known(ours)) == 5  # it is closed
+
+
+def test_what_was_not_read_yet_is_seen(monkeypatch):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert not unread.has_unread(ours.fileno())
+        theirs.send(b"x")
+        assert unread.has_unread(ours.fileno())
+        ours.recv(1)
+        theirs.close()
+        assert not unread.has_unread(ours.fileno())
+        monkeypatch.setattr(unread, "_INQ", None)
+        assert not unread.has_unread(ours.fileno())
+    monkeypatch.undo()
+    assert not unread.has_unread(-1)

@@ -8,6 +8,7 @@ import socket
 import pytest
 
 import rolo
+from rolo.net import gather
 from rolo.net.gather import write_pieces, writelines_pauses
 from rolo.serving.loop import loop_factory
 
@@ -34,6 +35,22 @@ def test_pieces_that_nobody_takes_pause_the_protocol(kind):
 
     with asyncio.Runner(loop_factory=loop_factory(kind)) as runner:
         runner.run(main())
+
+
+@pytest.mark.parametrize("pauses", [True, False])
+def test_all_pieces_are_written_in_order_on_any_version(monkeypatch, pauses):
+    written = []
+
+    class Transport:
+        def write(self, data):
+            written.append(data)
+
+        def writelines(self, pieces):
+            written.extend(pieces)
+
+    monkeypatch.setattr(gather, "_PAUSES", pauses)
+    write_pieces(Transport(), [b"a", b"b"])
+    assert written == ([b"a", b"b"] if pauses else [b"ab"])
 
 
 def test_the_versions_whose_writelines_does_not_pause():
