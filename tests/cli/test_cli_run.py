@@ -172,6 +172,12 @@ def test_quiet_it_says_nothing(commanded):
     assert commanded("proxy", "http://127.0.0.1:1", "-q").out == ""
 
 
+def test_an_upstream_that_anybody_may_pass_for_is_warned_of(commanded):
+    seen = commanded("proxy", "https://127.0.0.1:1", "--insecure", "--shutdown-timeout", "3")
+    assert "--insecure: anybody may pass for https://127.0.0.1:1" in seen.err
+    assert seen.settings["shutdown_timeout"] == 3
+
+
 def test_a_worker_serves_the_socket_it_is_given_and_says_nothing(commanded):
     with (
         socket.create_server(("127.0.0.1", 0)) as sock,

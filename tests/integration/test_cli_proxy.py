@@ -14,9 +14,6 @@ import time
 
 import pytest
 
-from rolo.cli.errors import CommandError
-from rolo.cli.stop import StopSignals
-from rolo.cli.workers import Supervisor
 from rolo.demo import demo_origin
 from rolo.serving import serve
 
@@ -126,20 +123,6 @@ def test_host_of_the_upstream(rolo, origin):
     assert json.loads(body)["url"] == f"{origin.url}/echo"
 
 
-def test_quiet_says_nothing(rolo, origin):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = rolo("proxy", origin.url, "--listen", f"127.0.0.1:{port}", "-q")
-    deadline = time.monotonic() + DEADLINE
-    while True:
-        with contextlib.suppress(OSError):
-            assert get(port, "/echo")[0] == 200
-            break
-        assert time.monotonic() < deadline
-    assert command.stop(signal.SIGINT) == 0
-    assert command.lines == []
-
-
 def test_dead_upstream_is_502_and_one_log_line(rolo):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -147,18 +130,6 @@ def test_dead_upstream_is_502_and_one_log_line(rolo):
     assert get(command.port(), "/")[0] == 502
     command.expect(f"upstream error.*{url}")
     command.expect(r'"GET / HTTP/1\.1" 502 \d+\.\d{3} - 16 ConnectError$')
-
-
-def test_insecure_is_warned_of_and_dot_segments_never_reach_the_upstream(rolo):
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        url = f"https://127.0.0.1:{closed.getsockname()[1]}"
-    options = ("--insecure", "--refuse-dot-segments")
-    command = rolo("proxy", url, *options, "--listen", "127.0.0.1:0")
-    command.expect(f"--insecure: anybody may pass for {url}")
-    port = command.port()
-    for path in ("/public/../admin", "/public/%2e%2E/admin", "/public/./x"):
-        assert get(port, path)[0] == 400
-    assert get(port, "/public/..admin")[0] == 502
 
 
 def test_running_exchange_is_finished_at_the_signal(rolo, origin):
@@ -197,15 +168,6 @@ def test_a_hangup_is_ignored_and_told(rolo, origin):
     command.expect("SIGHUP is ignored")
     assert get(port, "/echo")[0] == 200
     assert command.stop() == 0
-
-
-def test_shutdown_has_a_deadline(rolo, origin):
-    command = rolo("proxy", origin.url, "--listen", "127.0.0.1:0", "--shutdown-timeout", "0.2")
-    with socket.create_connection(("127.0.0.1", command.port()), DEADLINE) as client:
-        client.sendall(b"GET /events?count=1e9&interval=0.02 HTTP/1.1\r\nHost: x\r\n\r\n")
-        while b"event 0" not in client.recv(65536):
-            pass
-        assert command.stop() == 0
 
 
 # --- workers ----------------------------------------------------------------------------
@@ -284,16 +246,6 @@ def test_who_connects_while_workers_stop_is_not_left_waiting(rolo, origin):
             except ConnectionError:
                 pass
         assert command.stop() == 1  # at once: it still waited for the first client
-
-
-def test_workers_that_keep_dying_are_given_up():
-    argv = ["proxy", "no-url-at-all"]
-    with (
-        socket.create_server(("127.0.0.1", 0)) as sock,
-        StopSignals() as signals,
-        pytest.raises(CommandError, match="keep dying, the last one with code 2"),
-    ):
-        Supervisor(argv, sock, 3, 1.0).run(signals)
 
 
 # --- the demo ---------------------------------------------------------------------------
