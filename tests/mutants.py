@@ -45,6 +45,13 @@ LIBRARIES = (
 #: Tests that are nearest to a module and named after something else.
 NEAREST = {
     **{
+        f"rolo/proxy/helpers/{name}.py": [
+            "tests/proxy/test_helpers_pure.py",
+            "tests/proxy/hooks/test_helpers_in_memory.py",
+        ]
+        for name in ("auth", "bodies", "cors", "headers", "locations", "mirror", "paths")
+    },
+    **{
         f"rolo/proxy/hooks/{name}.py": ["tests/proxy/hooks/test_hooks_in_memory.py"]
         for name in ("bodies", "context", "editable", "exchange", "hook_run", "phases", "way_back")
     },
