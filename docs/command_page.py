@@ -10,20 +10,38 @@ from __future__ import annotations
 import pathlib
 
 from rolo.config.settings import Setting, settings
-from rolo.config.tree import CommandConfig, ProxyConfig, Section
+from rolo.config.tree import (
+    CommandConfig,
+    ForwardingConfig,
+    ProxyConfig,
+    RecordConfig,
+    ReplayConfig,
+    Section,
+)
 
 PAGE = pathlib.Path(__file__).with_name("command.md")
 
 HEAD = """\
 # The command
 
-`rolo proxy UPSTREAM` forwards to an upstream, `rolo demo` puts a proxy in front of an origin to play with. What is wrong
-with a command line is said in one line that names the option, with exit code 2; 1 means that it could not run, 0 that
-it was stopped by a signal.
+`rolo proxy UPSTREAM` forwards to an upstream, `rolo record UPSTREAM FILE` also writes what passes to a HAR file,
+`rolo replay FILE` answers from such a file, `rolo demo` puts a proxy in front of an origin to play with. What is wrong
+with a command line, or a file, is said in one line that names the option, or the place in the file, with exit code 2; 1
+means that it could not run, 0 that it was stopped by a signal.
 
-This page is made from the settings themselves (`python docs/command_page.py`). "Setting" is their name in
-`rolo.config.tree.ProxyConfig`. Times are seconds, or written with `ms`, `s`, `m`, `h`; sizes are bytes, or written with
-`k`, `m`, `g` (1024 each); `none` is no limit. What the limits mean in Python: [limits and timeouts](limits-and-timeouts.md).
+This page is made from the settings themselves (`python docs/command_page.py`). "Setting" is their name in the trees of
+`rolo.config.tree`: `ProxyConfig`, `RecordConfig`, `ReplayConfig`. Times are seconds, or written with `ms`, `s`, `m`, `h`;
+sizes are bytes, or written with `k`, `m`, `g` (1024 each); `none` is no limit. What the limits mean in Python:
+[limits and timeouts](limits-and-timeouts.md).
+"""
+
+RECORD = """
+Has the options of `rolo proxy`, but for `--script`, `--reload` and `--workers`, and these; see
+[recording and replaying](recording.md).
+"""
+
+REPLAY = """
+Has the options of "serving" and "log", and these.
 """
 
 DEMO = """\
@@ -39,11 +57,24 @@ def page() -> str:
     parts = [HEAD]
     for section, found in settings(ProxyConfig):
         parts.append(f"\n## {_title(section)}\n")
-        parts.append("\n| option | setting | value | default | meaning |\n|---|---|---|---|---|\n")
-        parts += [_row(setting) for setting in found]
+        parts += _table(found)
     assert [_title(section) for section, _ in settings(CommandConfig)][1:] == ["serving", "log"]
+    parts += ["\n## rolo record\n", RECORD, *_own(RecordConfig, ForwardingConfig)]
+    parts += ["\n## rolo replay\n", REPLAY, *_own(ReplayConfig, CommandConfig)]
     parts.append(DEMO)
     return "".join(parts)
+
+
+def _table(found: list[Setting]) -> list[str]:
+    head = "\n| option | setting | value | default | meaning |\n|---|---|---|---|---|\n"
+    return [head, *(_row(setting) for setting in found)]
+
+
+def _own(tree: type[Section], base: type[Section]) -> list[str]:
+    """Return a table of the settings of ``tree`` that ``base`` has not."""
+    known = {setting.key for _, found in settings(base) for setting in found}
+    own = [each for _, found in settings(tree) for each in found if each.key not in known]
+    return _table(own)
 
 
 def _title(section: type[Section]) -> str:

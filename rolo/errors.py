@@ -46,6 +46,7 @@
     │   └── ReplayLimitExceeded            500    nor one that is too long to be kept
     ├── RetryRefused                       500    a hook wants another try that cannot be made
     ├── InjectedFault                      502    a fault that was asked for, of rolo.faults
+    │   └── BrokenAsRecorded               502    an answer that ends as it did when it was recorded
     ├── FaultUnavailable                   500    one that is not to be had here
     └── NoPortalError                      500    a blocking call where nothing may block
 
@@ -259,6 +260,10 @@ class InjectedFault(RoloError):
     phase = "fault"
     status = 502
     proxy_status = None
+
+
+class BrokenAsRecorded(InjectedFault):
+    """An answer, or a websocket, ends here before its end, as it did when it was recorded."""
 
 
 class FaultUnavailable(RoloError):

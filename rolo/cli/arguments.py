@@ -14,6 +14,8 @@ if t.TYPE_CHECKING:
 
 COMMANDS = {
     "proxy": "forward to an upstream",
+    "record": "the same, and write what passes to a HAR file",
+    "replay": "answer requests from a HAR file",
     "demo": "a proxy in front of a demo origin, to play with",
 }
 
@@ -53,9 +55,9 @@ def parse(argv: t.Sequence[str]) -> Invocation:
         raise AssertionError(argv)
     # Late, so that --version and --help need no pydantic.
     from rolo.config.settings import Mistakes, fill
-    from rolo.config.tree import CommandConfig, ProxyConfig
+    from rolo.config.tree import TREES
 
-    tree = ProxyConfig if command == "proxy" else CommandConfig
+    tree = TREES[command]
     by_key = _add_options(parsers[command], tree)
     if command == "proxy":
         # How a worker process gets the listening socket and learns of its parent's end.

@@ -16,10 +16,24 @@ from rolo.cli.errors import CommandError
 from rolo.cli.logs import logging_to_the_terminal
 from rolo.cli.script import ScriptedHandler, load_script
 from rolo.cli.stop import StopNow, StopSignals
-from rolo.config.objects import handler_settings, server_settings, tls
-from rolo.config.tree import CommandConfig, LogConfig, ProxyConfig
+from rolo.config.objects import (
+    handler_settings,
+    player_settings,
+    recorder_settings,
+    server_settings,
+    tls,
+)
+from rolo.config.tree import (
+    CommandConfig,
+    ForwardingConfig,
+    LogConfig,
+    ProxyConfig,
+    RecordConfig,
+    ReplayConfig,
+)
 from rolo.errors import TlsError
 from rolo.gateway.gateway import Gateway
+from rolo.observing import Observer
 from rolo.proxy.handler import ProxyHandler
 from rolo.proxy.hooks.context import ProxyContext
 from rolo.proxy.hooks.hooks import Hooks
@@ -28,6 +42,9 @@ from rolo.serving.sockets import bracketed, listen
 from rolo.upstream.settings import Tls
 from rolo.upstream.tls import tls_context
 from rolo.wire.target import Upstream, parse_upstream
+
+if t.TYPE_CHECKING:
+    from rolo.har import Recorder
 
 LOG = logging.getLogger(__name__)
 
@@ -44,17 +61,17 @@ def command(asked: Invocation) -> int:
     with logging_to_the_terminal(asked.config.log), StopSignals(asked.parent_fd) as signals:
         if isinstance(asked.config, ProxyConfig):
             return _proxy(asked.config, asked, signals)
+        if isinstance(asked.config, RecordConfig):
+            return _record(asked.config, signals)
+        if isinstance(asked.config, ReplayConfig):
+            return _replay(asked.config, signals)
         return _demo(asked.config, signals)
 
 
 def _proxy(config: ProxyConfig, asked: Invocation, signals: StopSignals) -> int:
-    upstream = parse_upstream(config.upstream)
     server = _server_name(config)
     if asked.fd is None:
-        _check_host(upstream)
-        _check_tls(upstream, config)
-        if config.tls.insecure:
-            LOG.warning("--insecure: anybody may pass for %s", upstream.origin)
+        _check_upstream(config)
     with contextlib.closing(_socket(config, asked.fd)) as sock:
         how = f"{server}, {config.serving.mode} mode"
         says = f"{_listening(sock)}, forwarding to {config.upstream}"
@@ -80,6 +97,60 @@ def _scripted(config: ProxyConfig, path: str) -> ScriptedHandler:
         return proxy_handler(config, kind, hooks)
 
     return ScriptedHandler(path, make)
+
+
+def _record(config: RecordConfig, signals: StopSignals) -> int:
+    from rolo.cli.recordings import check_writable
+    from rolo.har import Recorder
+
+    server = _server_name(config)
+    _check_upstream(config)
+    check_writable(config.file)
+    try:
+        recorder = Recorder(**recorder_settings(config))
+    except ValueError as error:
+        raise CommandError(f"argument --redact-json: {error}", 2) from error
+    handler = proxy_handler(config)
+    with contextlib.closing(_socket(config)) as sock, contextlib.closing(handler):
+        running = _start(proxy_gateway([handler], config), config, server, sock, [recorder])
+        _say(
+            config.log,
+            f"{_listening(sock)}, forwarding to {config.upstream} and recording "
+            f"({server}, {config.serving.mode} mode)",
+        )
+        try:
+            return _run(running, signals)
+        finally:
+            _write(recorder, config)
+
+
+def _write(recorder: Recorder, config: RecordConfig) -> None:
+    count = len(recorder.recording)
+    try:
+        recorder.write(config.file)
+    except OSError as error:
+        raise CommandError(f"{config.file}: {error.strerror or error}") from error
+    _say(config.log, f"{count} exchanges are in {config.file}")
+
+
+def _replay(config: ReplayConfig, signals: StopSignals) -> int:
+    from rolo.cli.recordings import load
+    from rolo.har import Player
+
+    server = _server_name(config)
+    recording = load(config.file)
+    try:
+        player = Player(recording, **player_settings(config))
+    except ValueError as error:
+        raise CommandError(f"argument --match: {error}", 2) from error
+    with contextlib.closing(_socket(config)) as sock:
+        running = _start(proxy_gateway([player], config), config, server, sock)
+        _say(
+            config.log,
+            f"{_listening(sock)}, replaying {len(recording)} exchanges of {config.file} "
+            f"({server}, {config.serving.mode} mode)",
+        )
+        return _run(running, signals)
 
 
 def _demo(config: CommandConfig, signals: StopSignals) -> int:
@@ -153,13 +224,18 @@ def _check_alive(server: RunningServer) -> None:
 
 
 def _start(
-    gateway: Gateway, config: CommandConfig, server: str, sock: socket.socket
+    gateway: Gateway,
+    config: CommandConfig,
+    server: str,
+    sock: socket.socket,
+    observers: t.Sequence[Observer] = (),
 ) -> RunningServer:
     try:
         return serve(
             gateway,
             sock=sock,
             server=server,
+            observers=observers,
             **server_settings(config),
         )
     except ServerUnavailable as error:
@@ -169,7 +245,7 @@ def _start(
 
 
 def proxy_handler(
-    config: ProxyConfig,
+    config: ForwardingConfig,
     kind: type[ProxyHandler] = ProxyHandler,
     hooks: t.Sequence[Hooks] = (),
 ) -> ProxyHandler:
@@ -205,7 +281,16 @@ def _check_host(upstream: Upstream) -> None:
         raise CommandError(f"unknown host {origin.host}: {reason}", 2) from error
 
 
-def _check_tls(upstream: Upstream, config: ProxyConfig) -> None:
+def _check_upstream(config: ForwardingConfig) -> None:
+    """Refuse an upstream that there cannot be."""
+    upstream = parse_upstream(config.upstream)
+    _check_host(upstream)
+    _check_tls(upstream, config)
+    if config.tls.insecure:
+        LOG.warning("--insecure: anybody may pass for %s", upstream.origin)
+
+
+def _check_tls(upstream: Upstream, config: ForwardingConfig) -> None:
     """Refuse TLS options that cannot work, before the first request finds out."""
     try:
         if upstream.origin.tls:

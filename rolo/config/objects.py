@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing as t
 
 from rolo.bridge.limits import Limits
-from rolo.config.tree import CommandConfig, ProxyConfig
+from rolo.config.tree import CommandConfig, ForwardingConfig, RecordConfig, ReplayConfig
 from rolo.proxy.forwarded_fields import ForwardedPolicy
 from rolo.proxy.request_rules import RequestRules
 from rolo.upstream.settings import PoolLimits, Timeouts, Tls, WebSocketSettings
@@ -14,7 +14,7 @@ PROXY_STATUS = "rolo"
 """What the command calls itself in Proxy-Status."""
 
 
-def handler_settings(config: ProxyConfig) -> dict[str, t.Any]:
+def handler_settings(config: ForwardingConfig) -> dict[str, t.Any]:
     """Return the arguments of a :class:`~rolo.proxy.ProxyHandler`, but for its hooks."""
     return {
         "forward_base_url": config.upstream,
@@ -37,17 +37,17 @@ def server_settings(config: CommandConfig) -> dict[str, t.Any]:
         "shutdown_timeout": config.serving.shutdown_timeout,
         "access_log": config.log.writes_access,
     }
-    if isinstance(config, ProxyConfig):
+    if isinstance(config, ForwardingConfig):
         settings |= {"limits": limits(config), "proxy_status": proxy_status(config)}
     return settings
 
 
-def proxy_status(config: ProxyConfig) -> str | None:
+def proxy_status(config: ForwardingConfig) -> str | None:
     """Return the name for Proxy-Status; ``None`` leaves the field out."""
     return PROXY_STATUS if config.requests.proxy_status else None
 
 
-def request_rules(config: ProxyConfig) -> RequestRules:
+def request_rules(config: ForwardingConfig) -> RequestRules:
     """Return which requests, and which of their fields, are passed on."""
     return RequestRules(
         underscores_in_headers=config.requests.underscores_in_headers,
@@ -55,7 +55,7 @@ def request_rules(config: ProxyConfig) -> RequestRules:
     )
 
 
-def forwarded_policy(config: ProxyConfig) -> ForwardedPolicy:
+def forwarded_policy(config: ForwardingConfig) -> ForwardedPolicy:
     """Return what the upstream is told of the client."""
     return ForwardedPolicy(
         mode=config.forwarded.mode,
@@ -65,7 +65,7 @@ def forwarded_policy(config: ProxyConfig) -> ForwardedPolicy:
     )
 
 
-def timeouts(config: ProxyConfig) -> Timeouts:
+def timeouts(config: ForwardingConfig) -> Timeouts:
     """Return how long the upstream may take."""
     return Timeouts(
         connect=config.timeouts.connect,
@@ -74,7 +74,7 @@ def timeouts(config: ProxyConfig) -> Timeouts:
     )
 
 
-def tls(config: ProxyConfig) -> Tls:
+def tls(config: ForwardingConfig) -> Tls:
     """Return how an ``https`` upstream is verified."""
     return Tls(
         ca_file=config.tls.ca_file,
@@ -85,7 +85,7 @@ def tls(config: ProxyConfig) -> Tls:
     )
 
 
-def limits(config: ProxyConfig) -> Limits:
+def limits(config: ForwardingConfig) -> Limits:
     """Return what clients may ask, and how long they may take."""
     return Limits(
         max_head=config.limits.max_head,
@@ -104,14 +104,14 @@ def limits(config: ProxyConfig) -> Limits:
     )
 
 
-def pool_limits(config: ProxyConfig) -> PoolLimits:
+def pool_limits(config: ForwardingConfig) -> PoolLimits:
     """Return the bounds of the connections to the upstream."""
     return PoolLimits(
         max_connections=config.limits.max_connections, max_buffer=config.limits.buffer
     )
 
 
-def websocket_settings(config: ProxyConfig) -> WebSocketSettings:
+def websocket_settings(config: ForwardingConfig) -> WebSocketSettings:
     """Return how websockets are relayed."""
     return WebSocketSettings(
         idle_timeout=config.websockets.idle_timeout,
@@ -123,3 +123,25 @@ def websocket_settings(config: ProxyConfig) -> WebSocketSettings:
         compression=config.websockets.compression,
         buffer=config.limits.buffer,
     )
+
+
+def recorder_settings(config: RecordConfig) -> dict[str, t.Any]:
+    """Return the arguments of a :class:`~rolo.har.Recorder`.
+
+    :raises ValueError: something that is no JSON path; says which
+    """
+    from rolo.har import Redaction
+
+    secret = config.redaction
+    return {
+        "base_url": config.upstream,
+        "redaction": Redaction(
+            headers=secret.headers, query=secret.query, json=secret.json_paths, form=secret.form
+        ),
+    }
+
+
+def player_settings(config: ReplayConfig) -> dict[str, t.Any]:
+    """Return the arguments of a :class:`~rolo.har.Player`, but for the recording."""
+    pace = "at_once" if config.pace == "at-once" else config.pace
+    return {"pace": pace, "match": config.match, "repeat": config.repeat}

@@ -17,9 +17,11 @@ from rolo.bridge.limits import DEFAULT_LIMITS
 from rolo.config.values import (
     ADDRESS,
     FILE,
+    LIST,
     NAME,
     NETWORKS,
     NUMBER,
+    PACE,
     SIZE,
     TIME,
     UPSTREAM,
@@ -42,6 +44,7 @@ Number = t.Annotated[_AtLeastOne, NUMBER]
 NumberOrNone = t.Annotated[_AtLeastOne | None, NUMBER]
 File = t.Annotated[str | None, FILE]
 Name = t.Annotated[str | None, NAME]
+Names = t.Annotated[tuple[str, ...], LIST]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -301,17 +304,12 @@ class CommandConfig(Section):
     log: LogConfig = Field(default_factory=LogConfig)
 
 
-class ProxyConfig(CommandConfig):
-    """All settings of ``rolo proxy``."""
+class ForwardingConfig(CommandConfig):
+    """What all commands have that forward to an upstream."""
 
     upstream: t.Annotated[str, UPSTREAM] = Field(
         description="base URL to forward to: http://HOST:PORT/PATH"
     )
-    script: File = Field(
-        default=None, description="rewrite traffic by the hooks that this Python file defines"
-    )
-    reload: bool = Field(default=False, description="load the script again whenever it has changed")
-    workers: Number = Field(default=1, description="processes")
     requests: RequestsConfig = Field(default_factory=RequestsConfig)
     forwarded: ForwardedConfig = Field(default_factory=ForwardedConfig)
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig)
@@ -319,7 +317,79 @@ class ProxyConfig(CommandConfig):
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     websockets: WebSocketsConfig = Field(default_factory=WebSocketsConfig)
 
+
+class ProxyConfig(ForwardingConfig):
+    """All settings of ``rolo proxy``."""
+
+    script: File = Field(
+        default=None, description="rewrite traffic by the hooks that this Python file defines"
+    )
+    reload: bool = Field(default=False, description="load the script again whenever it has changed")
+    workers: Number = Field(default=1, description="processes")
+
     @model_validator(mode="after")
     def _together(self) -> t.Self:
         self.need("reload", "script")
         return self
+
+
+class RedactionConfig(Section):
+    """What is a secret, beside the fields that always are."""
+
+    title = "secrets"
+    note = "what is replaced by REDACTED, beside Authorization, cookies and the like"
+
+    headers: t.Annotated[Names, Option("redact-header")] = Field(
+        default=(), description="fields of heads"
+    )
+    query: t.Annotated[Names, Option("redact-query")] = Field(
+        default=(), description="query parameters"
+    )
+    json_paths: t.Annotated[Names, Option("redact-json")] = Field(
+        default=(), description="values of JSON by path: $.user.password, $..token in any depth"
+    )
+    form: t.Annotated[Names, Option("redact-form")] = Field(
+        default=(), description="fields of forms"
+    )
+
+
+class RecordConfig(ForwardingConfig):
+    """All settings of ``rolo record``."""
+
+    file: t.Annotated[str, FILE] = Field(
+        description="where the recording is written when the command is stopped: a HAR file, or "
+        "with .zip at its end one with everything in it"
+    )
+    redaction: RedactionConfig = Field(default_factory=RedactionConfig)
+
+
+class ReplayConfig(CommandConfig):
+    """All settings of ``rolo replay``."""
+
+    file: t.Annotated[str, FILE] = Field(
+        description="the recording: of this program, Chrome, Playwright or mitmproxy"
+    )
+    pace: t.Annotated[str | float, PACE] = Field(
+        default="recorded",
+        description="when things are sent: as recorded, at-once, or with times multiplied by a "
+        "factor",
+    )
+    match: t.Annotated[tuple[str, ...], LIST] = Field(
+        default=("method", "path", "query"),
+        description="what makes a request the recorded one: method, host, path, query, body, or "
+        "a part: query:page, header:X-Tenant, cookie:lang, json:$.id, form:name",
+    )
+    repeat: t.Literal["last", "never", "again"] = Field(
+        default="last",
+        description="what a request gets whose recorded answers have all been given: the last "
+        "one again, none, or all again",
+    )
+
+
+TREES: dict[str, type[CommandConfig]] = {
+    "proxy": ProxyConfig,
+    "record": RecordConfig,
+    "replay": ReplayConfig,
+    "demo": CommandConfig,
+}
+"""The settings of each command."""

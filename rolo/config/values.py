@@ -129,6 +129,24 @@ def read_via(text: str) -> str:
     return text
 
 
+def read_pace(text: str) -> str | float:
+    """Read ``recorded``, ``at-once``, or a factor by which times are multiplied."""
+    if text in ("recorded", "at-once"):
+        return text
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = math.nan
+    if not (math.isfinite(factor) and factor > 0):
+        raise ValueError
+    return factor
+
+
+def write_pace(value: str | float) -> str:
+    """Write what :func:`read_pace` reads."""
+    return value if isinstance(value, str) else f"{value:g}"
+
+
 def write_size(value: int) -> str:
     """Write a number with the largest unit that divides it."""
     unit = max((unit for unit in _SIZES if value % _SIZES[unit] == 0), key=lambda u: _SIZES[u])
@@ -144,6 +162,13 @@ TIME = Kind(
 )
 SIZE = Kind("SIZE", "a size like 65536, 64k or 1g", read_size, write_size, has_none=True)
 NUMBER = Kind("N", "a number of 1 or more", read_size, has_none=True)
+LIST = Kind(
+    "NAME,...",
+    "a list of names",
+    lambda text: tuple(filter(None, (item.strip() for item in text.split(",")))),
+    ",".join,
+)
+PACE = Kind("PACE", "recorded, at-once or a factor like 0.1", read_pace, write_pace)
 ADDRESS = Kind("HOST:PORT", "HOST:PORT with a port up to 65535", read_address)
 NETWORKS = Kind(
     "CIDR,...", "networks like 10.0.0.0/8", read_networks, lambda value: ",".join(map(str, value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rolo.har.comparison import compare
 from rolo.har.content import Content
-from rolo.har.errors import BrokenAsRecorded, HarError
+from rolo.har.errors import HarError
 from rolo.har.model import Answer, Close, Entry, Interim, Message, Piece, Pieces, Recording
 from rolo.har.player import Player
 from rolo.har.reading import read_har
@@ -16,7 +16,6 @@ __all__ = [
     "REDACTED",
     "SECRET_HEADERS",
     "Answer",
-    "BrokenAsRecorded",
     "Close",
     "Content",
     "Entry",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from rolo.errors import InjectedFault
-
 
 class HarError(ValueError):
     """A file that is no recording, or a broken one: ``orders.har: log.entries[3].request: ...``.
@@ -18,7 +16,3 @@ class HarError(ValueError):
         self.file = str(file)
         self.place = place
         self.fault = fault
-
-
-class BrokenAsRecorded(InjectedFault):
-    """An answer ends here before its end, as it did when it was recorded."""

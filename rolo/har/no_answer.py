@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
-from rolo.har.errors import BrokenAsRecorded
+from rolo.errors import BrokenAsRecorded
 from rolo.portal.portal import Portal
 from rolo.response import Response
 from rolo.wire.fields import RawHeaders

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import threading
 import typing as t
 
 from werkzeug.datastructures import Headers
 
 from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
+from rolo.errors import printable
 from rolo.gateway.chain import HandlerChain, RequestContext
 from rolo.har.model import Answer, Entry, Interim, Recording, first
 from rolo.har.no_answer import no_answer
@@ -24,6 +26,8 @@ from rolo.request import Request
 from rolo.response import Response
 from rolo.websocket.request import WebSocketRequest
 from rolo.wire.fields import RawHeaders
+
+LOG = logging.getLogger(__name__)
 
 DEFAULT_MATCH = ("method", "path", "query")
 _BODY = ("body", "json", "form")
@@ -225,6 +229,7 @@ class Player:
         return Response(problem, status=404, content_type="text/plain; charset=utf-8")
 
     def _report(self, problem: str) -> None:
+        LOG.warning("%s", printable(problem.partition("\n")[0]))
         with self._lock:
             self._problems.append(problem)
 

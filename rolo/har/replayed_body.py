@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import typing as t
 
+from rolo.errors import BrokenAsRecorded
 from rolo.har.content import PIECE
-from rolo.har.errors import BrokenAsRecorded
 from rolo.har.model import Answer, Entry
 from rolo.har.pace import AtOnce, Pace
 from rolo.net.body import LoopBody

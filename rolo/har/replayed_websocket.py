@@ -8,7 +8,7 @@ import json
 import typing as t
 
 from rolo.bridge.downstream import WebSocketDownstream
-from rolo.har.errors import BrokenAsRecorded
+from rolo.errors import BrokenAsRecorded
 from rolo.har.model import Close, Entry, Message
 from rolo.har.pace import Pace
 from rolo.har.patterns import wild

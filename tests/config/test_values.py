@@ -57,6 +57,7 @@ def test_sizes(text, value):
         (read_time, ["", "x", "nan", "inf", "-inf", "infm", "s", "1d", "1 s x", "1e308h"]),
         (read_size, ["", "-1", "k", "1t", "1.5k", "0x10", "1 k", "9" * 5000]),
         (read_networks, ["", ",", " ", "here", "10.0.0.0/8,here"]),
+        (values.read_pace, ["", "gated", "0", "-1", "inf", "nan", "1s"]),
     ],
 )
 def test_what_is_no_value(read, texts):
@@ -76,6 +77,8 @@ def test_what_is_written_reads_as_the_same_value(kind):
         values.ADDRESS: [Address("::1", 80), Address("127.0.0.1", 0)],
         values.NETWORKS: [read_networks("10.0.0.0/8, 192.168.1.7,fd00::/8")],
         values.UPSTREAM: ["http://localhost:3000/base"],
+        values.LIST: [(), ("a",), ("$.a[*]", "b")],
+        values.PACE: ["recorded", "at-once", 0.1, 2.0],
     }
     for value in examples.get(kind, ["edge-1"]):
         assert kind.read(kind.written(value)) == value
