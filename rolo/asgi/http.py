@@ -98,8 +98,9 @@ class AsgiHttpDownstream(Watched):
         except DownstreamError as exc:
             self.fault = exc
         else:
+            head.framing, head.length = admitted.framing, admitted.length
+            head.expects_continue = self._expect = admitted.expect_continue
             self.may_have_body = admitted.framing is not Framing.NONE
-            self._expect = admitted.expect_continue
 
     async def settle(self) -> None:
         """Find out whether a body follows, where only its end can tell: a request in HTTP/2
@@ -111,7 +112,7 @@ class AsgiHttpDownstream(Watched):
             or head.method not in BODILESS_METHODS
         ):
             return
-        if any(name.lower() == b"content-length" for name, _ in head.headers):
+        if head.length is not None:
             return
         event = await self._receive()
         if event["type"] == "http.disconnect":

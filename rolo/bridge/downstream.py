@@ -14,6 +14,9 @@ import typing as t
 from rolo.errors import DownstreamError
 from rolo.net.body_stream import Sink
 from rolo.wire.fields import RawHeaders
+from rolo.wire.http1 import Framing, declared_length
+from rolo.wire.received import received
+from rolo.wire.target import decoded_path
 
 if t.TYPE_CHECKING:
     from rolo.bridge.answer import Answer
@@ -44,28 +47,93 @@ class Capabilities:
     """The connection itself can be had, to break the protocol on purpose (:class:`Wire`)."""
 
 
-@dataclasses.dataclass(slots=True)
 class RequestHead:
     """A request head as it came from the client.
 
-    ``target`` is the request target, byte for byte where the server gives it.
-    ``path`` is its path, percent-decoded and without the query, as str.
+    :param path: percent-decoded and without the query; ``None`` takes it from ``target``,
+        which is then a path
+    :param query: as ``path``; without the question mark
     """
 
-    method: str
-    target: bytes
-    headers: RawHeaders
-    http_version: str
-    scheme: str
-    path: str
-    query: bytes
-    root_path: str = ""
-    client: tuple[str, int] | None = None
-    server: tuple[str, int | None] | None = None
-    extensions: dict[str, t.Any] = dataclasses.field(default_factory=dict)
-    """Where the server leaves more, e.g. ``{"asgi.scope": scope}``."""
-    size: int = 0
-    """Bytes of the whole head; 0 where the server does not tell."""
+    __slots__ = (
+        "_extensions",
+        "_path",
+        "_query",
+        "client",
+        "expects_continue",
+        "framing",
+        "headers",
+        "http_version",
+        "length",
+        "method",
+        "root_path",
+        "scheme",
+        "server",
+        "size",
+        "target",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        target: bytes,
+        headers: RawHeaders,
+        http_version: str,
+        scheme: str,
+        path: str | None,
+        query: bytes | None,
+        root_path: str = "",
+        client: tuple[str, int] | None = None,
+        server: tuple[str, int | None] | None = None,
+        extensions: dict[str, t.Any] | None = None,
+        size: int = 0,
+        framing: Framing | None = None,
+        length: int | None = None,
+        expects_continue: bool = False,
+    ) -> None:
+        self.method = method
+        self.target = target
+        """The request target, byte for byte where the server gives it."""
+        self.headers = received(headers)
+        self.http_version = http_version
+        self.scheme = scheme
+        self._path = path
+        self._query = query
+        self.root_path = root_path
+        self.client = client
+        self.server = server
+        self._extensions = extensions
+        self.size = size
+        """Bytes of the whole head; 0 where the server does not tell."""
+        self.framing = framing
+        """How the end of the body is known; ``None`` where the head does not say."""
+        if framing is None:
+            length = declared_length(self.headers)
+        self.length = length
+        """Bytes of the body that the head declares, ``None`` if it does not."""
+        self.expects_continue = expects_continue
+        """The client waits for 100 (Continue) before it sends the body."""
+
+    @property
+    def path(self) -> str:
+        """The path of the target, percent-decoded and without the query."""
+        if self._path is None:
+            self._path = decoded_path(self.target.partition(b"?")[0])
+        return self._path
+
+    @property
+    def query(self) -> bytes:
+        """The query of the target, without the question mark."""
+        if self._query is None:
+            self._query = self.target.partition(b"?")[2]
+        return self._query
+
+    @property
+    def extensions(self) -> dict[str, t.Any]:
+        """Where the server leaves more, e.g. ``{"asgi.scope": scope}``."""
+        if self._extensions is None:
+            self._extensions = {}
+        return self._extensions
 
 
 class Wire(t.Protocol):

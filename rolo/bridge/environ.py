@@ -20,6 +20,7 @@ def wsgi_environ(head: RequestHead) -> WSGIEnvironment:
     it came, ``rolo.headers`` and ``asgi.headers`` the raw header pairs, those too whose
     names have underscores and therefore no variable.
     """
+    headers = list(head.headers)
     server_name, server_port = head.server or ("localhost", None)
     target = head.target.decode("latin-1")
     environ: dict[str, t.Any] = {
@@ -38,8 +39,8 @@ def wsgi_environ(head: RequestHead) -> WSGIEnvironment:
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
-        "rolo.headers": head.headers,
-        "asgi.headers": head.headers,
+        "rolo.headers": headers,
+        "asgi.headers": headers,
     }
     if head.client:
         environ["REMOTE_ADDR"] = head.client[0]

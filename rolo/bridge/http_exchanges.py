@@ -321,14 +321,10 @@ def _line(request: BridgeRequest) -> str:
 
 def _small_length(request: BridgeRequest) -> int | None:
     """Return the length of a body that is declared, small, and will come unasked."""
-    length = None
-    for name, value in request._head.headers:
-        lowered = name.lower()
-        if lowered == b"content-length" and value.isdigit():
-            length = int(value)
-        elif lowered == b"expect":
-            return None
-    return length if length is not None and length <= _PREFETCH else None
+    head = request._head
+    if head.length is None or head.length > _PREFETCH or head.expects_continue:
+        return None
+    return head.length
 
 
 def _push_and_close(

@@ -75,10 +75,8 @@ class Limits:
         size = head.size or _estimated_size(head)
         if size > self.max_head:
             raise HeadTooLarge(f"request head of {size} bytes")
-        if self.max_body is not None:
-            for name, value in headers:
-                if name.lower() == b"content-length" and value.isdigit():
-                    self.check_body(int(value))
+        if head.length is not None:
+            self.check_body(head.length)
 
     def check_body(self, size: int) -> None:
         """:raises ContentTooLarge: ``size`` bytes of body are over the limit"""

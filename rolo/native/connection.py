@@ -16,7 +16,6 @@ import logging
 import socket
 import sys
 import typing as t
-import urllib.parse
 
 from rolo.bridge.downstream import (
     HttpDownstream,
@@ -52,7 +51,7 @@ from rolo.wire.http1 import (
 )
 from rolo.wire.http2 import PREFACE
 from rolo.wire.proxy_status import proxy_status
-from rolo.wire.target import split_target
+from rolo.wire.target import decoded_path, split_target
 
 if t.TYPE_CHECKING:
     from rolo.native.http2 import Http2Connection
@@ -550,24 +549,26 @@ class Connection(BaseConnection):
         target = parsed.target
         if parsed.method == "CONNECT":
             raise UnusableMethod("CONNECT makes no tunnel here")
-        if target[:1] == b"/":
-            raw_path, _, query = target.partition(b"?")
-        else:
+        path = query = None
+        if target[:1] != b"/":
             form = split_target(target, parsed.method)
-            raw_path, query = form.path, form.query or b""
-        plain = raw_path if b"%" not in raw_path else urllib.parse.unquote_to_bytes(raw_path)
+            path, query = decoded_path(form.path), form.query or b""
         return RequestHead(
             parsed.method,
             target,
             parsed.headers,
             parsed.version,
             self._scheme,
-            plain.decode("utf-8", "replace"),
+            path,
             query,
             "",
             self._client,
             self._server,
-            size=size,
+            None,
+            size,
+            parsed.framing,
+            parsed.length,
+            parsed.expect_continue,
         )
 
     async def _serve(self, exchange: NativeExchange) -> None:

@@ -18,7 +18,10 @@ from rolo.wire.http1 import (
     encode_chunk,
     encode_last_chunk,
     encode_response_head,
+    field_lines,
+    status_line,
 )
+from rolo.wire.received import received
 
 if t.TYPE_CHECKING:
     from rolo.native.connection import Connection
@@ -37,11 +40,11 @@ CAPABILITIES = Capabilities(
     wire=True,
 )
 
-# Fields of an answer that belong to this connection, or that we have to look at.
-_LOOKED_AT = frozenset(
-    b"content-length transfer-encoding connection keep-alive proxy-connection upgrade date "
-    b"trailer".split()
+# Fields of an answer that we write ourselves.
+_OURS = frozenset(
+    b"transfer-encoding connection keep-alive proxy-connection upgrade trailer".split()
 )
+_LENGTH = frozenset((b"content-length",))
 _NO_BODY = (204, 304)
 # Below this, one copy is cheaper than a write of several pieces.
 _JOIN_BELOW = 8192
@@ -348,84 +351,75 @@ class NativeExchange(BodyStream):
 
         :param whole: length of the body if it is known already
         """
-        fields: RawHeaders = []
-        length: int | None = None
-        announced: RawHeaders = []
-        chunked = dated = False
+        fields = received(headers)
+        found = fields.special
         bodiless = status in _NO_BODY or self.head.method == "HEAD"
-        for field in headers:
-            key = field[0].lower()
-            if key not in _LOOKED_AT:
-                fields.append(field)
-            elif key == b"content-length":
-                if length is None and status != 204 and field[1].isdigit():
-                    length = int(field[1])
-                    fields.append(field)
-            elif key == b"date":
-                dated = True
-                fields.append(field)
-            elif key == b"transfer-encoding":
-                chunked = True
-            elif key == b"trailer":
-                announced.append(field)
-            elif key == b"connection" and b"close" in field[1].lower():
+        chunked = False
+        announced: RawHeaders = []
+        if not _OURS.isdisjoint(found):
+            chunked = b"transfer-encoding" in found
+            if b"close" in found.get(b"connection", b"").lower():
                 self._keep_alive = False
-        if not dated:
-            fields.append((b"Date", self._connection.server_state.date))
+            if b"trailer" in found:
+                announced = [field for field in fields if field[0].lower() == b"trailer"]
+            fields = fields.without(_OURS)
+        length: int | None = None
+        if b"content-length" in found:
+            if status != 204 and found[b"content-length"].isdigit():
+                length = int(found[b"content-length"])
+            if length is None or (chunked and not bodiless):
+                # RFC 9112 section 6.2: never both.
+                length, fields = None, fields.without(_LENGTH)
+        ours: RawHeaders = []
+        if b"date" not in found:
+            ours.append((b"Date", self._connection.server_state.date))
         if bodiless:
             self._framing = Framing.NONE
+        elif length is not None:
+            self._framing, self._left = Framing.LENGTH, length
         else:
-            self._frame(fields, length, chunked, whole)
-            if whole is None and self._framing is not Framing.LENGTH:
-                self._promptly = True
-                self._connection.send_promptly(True)
+            self._frame(ours, chunked, whole)
         if announced and self._framing is Framing.CHUNKED:
-            fields += announced  # RFC 9110 section 6.6.2: without chunks there are no trailers
-        self._settle_persistence(fields)
-        block = encode_response_head(status, reason, fields)
+            ours += announced  # RFC 9110 section 6.6.2: without chunks there are no trailers
+        self._settle_persistence(ours)
+        # What our codec has read can be written again.
+        lines = field_lines(fields) if fields.lines is None else fields.lines
+        if ours:
+            lines += field_lines(ours)
+        block = b"%b%b\r\n" % (status_line(status, reason), lines)
         self._status = status
         return block
 
-    def _frame(
-        self, fields: RawHeaders, length: int | None, chunked: bool, whole: int | None
-    ) -> None:
-        """RFC 9112 section 6: a length, else chunked, else (HTTP/1.0) the connection's end."""
-        if length is not None and not chunked:
-            self._framing, self._left = Framing.LENGTH, length
-        elif whole is not None and not chunked:
+    def _frame(self, ours: RawHeaders, chunked: bool, whole: int | None) -> None:
+        """Frame a body whose length nobody has said: by its length if it is here, else in
+        chunks, else (HTTP/1.0) by the connection's end (RFC 9112 section 6)."""
+        if whole is not None and not chunked:
             self._framing, self._left = Framing.LENGTH, whole
-            fields.append((b"Content-Length", b"%d" % whole))
+            ours.append((b"Content-Length", b"%d" % whole))
+            return
+        if self.head.http_version == "1.0":
+            self._framing, self._keep_alive = Framing.CLOSE, False
         else:
-            if length is not None:
-                # RFC 9112 section 6.2: never both.
-                fields[:] = [field for field in fields if field[0].lower() != b"content-length"]
-            if self.head.http_version == "1.0":
-                self._framing, self._keep_alive = Framing.CLOSE, False
-            else:
-                self._framing = Framing.CHUNKED
-                fields.append((b"Transfer-Encoding", b"chunked"))
+            self._framing = Framing.CHUNKED
+            ours.append((b"Transfer-Encoding", b"chunked"))
+        if whole is None:
+            self._promptly = True
+            self._connection.send_promptly(True)
 
-    def _settle_persistence(self, fields: RawHeaders) -> None:
+    def _settle_persistence(self, ours: RawHeaders) -> None:
         decoder = self._decoder
         if self._connection.server_state.draining:
             self._keep_alive = False
         elif decoder is not None and not decoder.done:
-            length = self._body_left()
-            limit = self._connection.settings.drain_limit
-            if self._expects or (length is not None and length > limit):
+            length, limit = self.head.length, self._connection.settings.drain_limit
+            if self._expects or (length is not None and length - self._received > limit):
                 # The client gets its answer before we have its body, which it may not even
                 # send (RFC 9110 section 10.1.1): say that we shall not wait for it.
                 self._keep_alive = False
         if not self._keep_alive:
-            fields.append((b"Connection", b"close"))
+            ours.append((b"Connection", b"close"))
         elif self.head.http_version == "1.0":
-            fields.append((b"Connection", b"keep-alive"))
-
-    def _body_left(self) -> int | None:
-        for name, value in self.head.headers:
-            if name.lower() == b"content-length":
-                return int(value) - self._received
-        return None
+            ours.append((b"Connection", b"keep-alive"))
 
 
 class BareConnection:

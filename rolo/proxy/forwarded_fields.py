@@ -11,6 +11,7 @@ import typing as t
 
 from rolo.wire.fields import RawHeaders
 from rolo.wire.hop_by_hop import _MAX_REMEMBERED
+from rolo.wire.received import received
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -78,29 +79,44 @@ class ForwardedPolicy:
         host: bytes | None,
         http_version: str = "1.1",
     ) -> RawHeaders:
-        """Return ``headers`` with what this policy adds; the list given may be changed.
+        """Return a new list: ``headers`` with what this policy adds.
 
         :param client: address of the peer; ``None`` if it has none (a UNIX socket)
         :param scheme: in which the client spoke to us
         :param host: the authority the client asked for
         :param http_version: in which the request came, for Via
         """
+        kept, added = self.parts(headers, client, scheme, host, http_version)
+        return [*kept, *added]
+
+    def parts(
+        self,
+        headers: RawHeaders,
+        client: str | None,
+        scheme: str,
+        host: bytes | None,
+        http_version: str,
+    ) -> tuple[RawHeaders, RawHeaders]:
+        """Return the same in two parts: ``headers`` themselves where they stay as they are, and
+        what comes behind them. Parameters as of :meth:`apply`."""
+        added: RawHeaders = []
         if self.mode == "off":
-            return headers
-        names = [name.lower() for name, _ in headers]
-        if not _CLAIMS_OF_CLIENTS.isdisjoint(names):
+            return headers, added
+        fields = received(headers)
+        if not _CLAIMS_OF_CLIENTS.isdisjoint(fields.special):
+            names = [name.lower() for name, _ in headers]
             headers = self._merged(headers, names, client, scheme, host)
         else:
             if client:
-                headers.append((b"X-Forwarded-For", client.encode("latin-1")))
-            headers.append((b"X-Forwarded-Proto", scheme.encode("latin-1")))
+                added.append((b"X-Forwarded-For", client.encode("latin-1")))
+            added.append((b"X-Forwarded-Proto", scheme.encode("latin-1")))
             if host:
-                headers.append((b"X-Forwarded-Host", host))
+                added.append((b"X-Forwarded-Host", host))
             if self.forwarded:
-                headers.append((b"Forwarded", _forwarded_element(client, scheme, host)))
+                added.append((b"Forwarded", _forwarded_element(client, scheme, host)))
         if self.via is not None:
-            headers.append((b"Via", via_value(self.via, http_version)))
-        return headers
+            added.append((b"Via", via_value(self.via, http_version)))
+        return headers, added
 
     def believes(self, client: str | None) -> bool:
         """Whether what this client says about the way it came is passed on."""

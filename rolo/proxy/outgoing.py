@@ -19,7 +19,9 @@ from rolo.request import Request, get_raw_path, restore_payload
 from rolo.upstream.request import UpstreamRequest
 from rolo.websocket.request import WebSocketRequest
 from rolo.wire import hop_by_hop
-from rolo.wire.fields import RawHeaders, refuse_reserved
+from rolo.wire.fields import RawHeaders, refuse_reserved, values_of
+from rolo.wire.http1 import Framing
+from rolo.wire.received import received
 from rolo.wire.target import Origin, Upstream, join_target, parse_upstream, split_target
 
 HeaderEdits = Headers | t.Mapping[str, str]
@@ -58,7 +60,6 @@ def outgoing_request(
     :raises BadRequest: the request's target cannot be forwarded well-formed, or is refused
     :raises ReservedField: ``edits`` hold a field that only the writer sets
     """
-    raw = raw_headers(request)
     outgoing = outgoing_head(
         request,
         upstream,
@@ -67,14 +68,14 @@ def outgoing_request(
         preserve_host=preserve_host,
         policy=policy,
         rules=rules,
-        raw=raw,
     )
     if isinstance(request, BridgeRequest):
-        _add_bridged_body(outgoing, request, raw)
+        if request._head.framing is not Framing.NONE:
+            _add_bridged_body(outgoing, request)
     else:
-        _add_body(outgoing, request, raw)
-    if _http_version(request) == "1.0":
-        outgoing.expect_continue = False
+        _add_body(outgoing, request, raw_headers(request))
+        if _http_version(request) == "1.0":
+            outgoing.expect_continue = False
     return outgoing
 
 
@@ -87,31 +88,28 @@ def outgoing_head(
     preserve_host: bool = True,
     policy: ForwardedPolicy = DEFAULT_POLICY,
     rules: RequestRules = DEFAULT_RULES,
-    raw: RawHeaders | None = None,
 ) -> UpstreamRequest:
-    """Return the same without looking for a body.
-
-    :param raw: the header pairs of ``request``, where they are known already
-    """
+    """Return the same without looking for a body."""
     method, version = _method(request), _http_version(request)
     target, asked = _target(request, method, upstream, path, rules)
-    headers = outgoing_headers(
-        rules.passed(raw_headers(request) if raw is None else raw, _came(request)),
+    headers, added = _fields_and_added(
+        rules.passed(raw_headers(request), _came(request)),
         upstream.origin,
-        preserve_host=preserve_host,
-        policy=policy,
-        client=request.remote_addr,
+        preserve_host,
+        policy,
+        request.remote_addr,
         # To an origin a websocket's handshake is a request like any other.
-        scheme=_HTTP_SCHEMES.get(request.scheme, request.scheme),
-        host=asked,
-        http_version=version,
+        _HTTP_SCHEMES.get(request.scheme, request.scheme),
+        asked,
+        version,
     )
     if version == "1.0":
         # RFC 9110 section 10.1.1: to be ignored, hence not for us to repeat in HTTP/1.1.
         headers = [field for field in headers if field[0].lower() != b"expect"]
     if edits:
-        headers = _edited(headers, edits, request, keep_host=preserve_host)
-    return UpstreamRequest(origin=upstream.origin, method=method, target=target, headers=headers)
+        headers = _edited([*headers, *added], edits, request, keep_host=preserve_host)
+        added = []
+    return UpstreamRequest(upstream.origin, method, target, headers, added=added)
 
 
 def direct_request(request: Request, server: str | None) -> UpstreamRequest:
@@ -214,17 +212,17 @@ def _edited(
     return [pair for pair in headers if pair[0].lower() not in replaced] + new
 
 
-def _add_bridged_body(outgoing: UpstreamRequest, request: BridgeRequest, raw: RawHeaders) -> None:
+def _add_bridged_body(outgoing: UpstreamRequest, request: BridgeRequest) -> None:
     """Add a body that the bridge has checked, or will while it is pulled."""
-    length, chunked = _declared(request._head.headers)
-    body = request._body
+    head, body = request._head, request._body
+    length = head.length
     if body.is_empty:
         if length is not None:
             outgoing.body, outgoing.length = b"", 0
         return
-    if length is None and not chunked and request._head.http_version[0] == "1":
+    if length is None and head.framing is not Framing.CHUNKED and head.http_version[0] == "1":
         return
-    outgoing.expect_continue = _expects_continue(raw)
+    outgoing.expect_continue = head.expects_continue and _expects_continue(request._raw_headers)
     outgoing.length = length
     whole = body.whole_nowait()
     if whole is not None and length is not None:
@@ -352,18 +350,36 @@ def outgoing_headers(
     :param host: the authority the client asked for where the request target names it, which
         then outranks its Host (RFC 9112 section 3.2.2); ``None`` to take Host
     """
-    names = [name.lower() for name, _ in headers]
-    hosts = names.count(b"host")
-    asked = host
-    if asked is None and hosts:
-        asked = headers[names.index(b"host")][1]
-    passed = hop_by_hop.passed(headers, names, keep_length=False)
-    if not preserve_host or host is not None or not asked or hosts > 1:
+    fields, added = _fields_and_added(
+        headers, origin, preserve_host, policy or _NO_POLICY, client, scheme, host, http_version
+    )
+    return [*fields, *added]
+
+
+def _fields_and_added(
+    headers: RawHeaders,
+    origin: Origin,
+    preserve_host: bool,
+    policy: ForwardedPolicy,
+    client: str | None,
+    scheme: str,
+    host: bytes | None,
+    http_version: str,
+) -> tuple[RawHeaders, RawHeaders]:
+    """Return the same in two parts, of which the second comes behind the first: the fields that
+    came, which most often stay as they are, and ours."""
+    fields = received(headers)
+    asked, several = host, False
+    if asked is None:
+        asked = fields.special.get(b"host")
+        if asked is not None and b"," in asked:
+            hosts = values_of(headers, b"host")
+            asked, several = hosts[0], len(hosts) > 1
+    passed = hop_by_hop.end_to_end(fields, keep_length=False)
+    if not preserve_host or host is not None or not asked or several:
         sent = asked if preserve_host and asked else origin.authority_bytes
         passed = _with_host(passed, sent)
-    if policy is None:
-        return passed
-    return policy.apply(passed, client=client, scheme=scheme, host=asked, http_version=http_version)
+    return policy.parts(passed, client, scheme, asked, http_version)
 
 
 def _with_host(headers: RawHeaders, host: bytes) -> RawHeaders:

@@ -6,6 +6,7 @@ import dataclasses
 
 from rolo.errors import BadRequest
 from rolo.wire.fields import RawHeaders
+from rolo.wire.received import ReceivedFields, received
 
 # What CGI-like origins would merge these names into: fields that we write, remove, or that
 # say what a message is. Whoever lets other names with underscores pass keeps these out.
@@ -32,11 +33,13 @@ class RequestRules:
 
         :param came: what the client sent; a name that it did not send is ours, and passes
         """
-        names = {name.lower() for name, _ in came if b"_" in name} if came else None
+        names = received(came).underscored if came else None
         if not names:
             return headers
         if self.underscores_in_headers:
             names = {name for name in names if name.replace(b"_", b"-") in _VOUCHED_FOR}
+        if isinstance(headers, ReceivedFields):
+            return headers.without(names)
         return [field for field in headers if field[0].lower() not in names]
 
     def check_path(self, path: bytes) -> None:

@@ -34,7 +34,6 @@ from rolo.wire.http1 import (
     body_decoder,
     encode_chunk,
     encode_last_chunk,
-    encode_request_head,
     find_head_end,
     parse_response_head,
 )
@@ -139,10 +138,7 @@ class Conversation:
         :raises IdleTimeout: the origin takes no more bytes
         """
         request = self._request
-        try:
-            head = encode_request_head(request.method, request.target, request.framed_headers())
-        except ValueError as error:
-            raise BadRequest(f"cannot be forwarded: {error}") from error
+        head = request.encoded_head()
         body = request.body
         if isinstance(body, bytes | bytearray) and not request.expect_continue:
             self._complete = self._send(head + body)

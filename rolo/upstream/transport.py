@@ -11,7 +11,7 @@ import typing as t
 from threading import get_ident
 
 from rolo.bridge.lazy_response import UpstreamAnswer
-from rolo.errors import BadRequest, ConnectTimeout, ExchangeTimeout, SendError, UpstreamClosed
+from rolo.errors import ConnectTimeout, ExchangeTimeout, SendError, UpstreamClosed
 from rolo.net.read_buffer import read_buffer
 from rolo.upstream.connection import READ_SIZE, Connection
 from rolo.upstream.dial import Dialer
@@ -21,7 +21,7 @@ from rolo.upstream.request import OnInterim, UpstreamRequest
 from rolo.upstream.response_body import UpstreamBody
 from rolo.upstream.settings import PoolLimits, Timeouts, Tls
 from rolo.upstream.websocket_connection import OpenWebSockets
-from rolo.wire.http1 import HeadLimits, encode_request_head
+from rolo.wire.http1 import HeadLimits
 
 if t.TYPE_CHECKING:
     from rolo.wire.target import Origin
@@ -117,7 +117,7 @@ class LoopTransport:
         # Like get_running_loop() is self._loop, without its system call (before Python 3.12).
         if pool is None or loop is None or self._thread != get_ident() or not loop.is_running():
             pool, loop = self._bind()
-        head = _encode(request)
+        head = request.encoded_head()
         end = None if self._total is None else loop.time() + self._total
         connection = pool.take(request.origin)
         if connection is not None and not request.idempotent:
@@ -207,18 +207,6 @@ class LoopTransport:
         return await self._dialer.dial(
             origin, lambda: Connection(loop, self._read_buffer, self._patrol)
         )
-
-
-def _encode(request: UpstreamRequest) -> bytes:
-    """Write the request's head, framing fields last."""
-    headers = request.framed_headers()
-    expects = request.body is not None and request.expect_continue
-    if expects and not any(name.lower() == b"expect" for name, _ in headers):
-        headers.append((b"Expect", b"100-continue"))
-    try:
-        return encode_request_head(request.method, request.target, headers)
-    except ValueError as exc:
-        raise BadRequest(f"cannot be forwarded: {exc}") from exc
 
 
 async def _alive(pool: Pool, connection: Connection | None, origin: Origin) -> Connection | None:

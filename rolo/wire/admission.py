@@ -11,9 +11,9 @@ import typing as t
 
 from rolo.errors import BadRequest, HttpVersionNotSupported, UnusableMethod
 from rolo.wire.fields import RawHeaders
-from rolo.wire.http1 import Framing, is_host, list_items, request_framing, special_fields
+from rolo.wire.http1 import Framing, is_host, list_items, request_framing
+from rolo.wire.received import received
 
-_LOOKED_AT = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect"))
 _FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 # As ASGI writes them; HTTP/2 and up have framing of their own.
 _VERSIONS = frozenset(("1.0", "1.1", "2", "3"))
@@ -45,7 +45,7 @@ def admit(method: str, headers: RawHeaders, http_version: str) -> Admitted:
         raise HttpVersionNotSupported(f"HTTP/{http_version}")
     if method == "CONNECT":
         raise UnusableMethod("CONNECT makes no tunnel here")
-    found = special_fields(headers, _LOOKED_AT)
+    found = received(headers).special
     host = found.get(b"host")
     if host is None:
         # RFC 9112 section 3.2

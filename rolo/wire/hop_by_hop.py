@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 
 from rolo.wire.fields import RawHeaders
+from rolo.wire.received import received
 from rolo.wire.trailers import without_trailer_field
 
 # RFC 9110 section 7.6.1, and what belongs to one connection though the list there does not
@@ -24,45 +25,34 @@ _MAX_REMEMBERED = 64
 
 
 def end_to_end(headers: RawHeaders, *, keep_length: bool = True) -> RawHeaders:
-    """Return a new list without hop-by-hop fields and those that Connection names.
+    """Return ``headers`` without hop-by-hop fields and those that Connection names; nobody may
+    change what is returned.
 
     ``TE`` stays if it holds ``trailers``, and then says only that. Transfer-Encoding goes:
     who writes the message frames it.
 
     :param keep_length: whether Content-Length stays
     """
-    return passed(headers, [name.lower() for name, _ in headers], keep_length=keep_length)
-
-
-def passed(headers: RawHeaders, names: list[bytes], *, keep_length: bool) -> RawHeaders:
-    """As :func:`end_to_end`, for callers that have the ``names`` in lower case already."""
+    fields = received(headers)
+    found = fields.special
     drop = _HOP_BY_HOP if keep_length else _HOP_BY_HOP_AND_LENGTH
-    if drop.isdisjoint(names):
-        return list(headers)
-    if b"connection" in names:
-        values = [
-            value for name, (_, value) in zip(names, headers, strict=True) if name == b"connection"
-        ]
-        drop = _with_options(drop, b",".join(values).lower())
-    result = [field for field, name in zip(headers, names, strict=True) if name not in drop]
-    if b"te" in names:
-        for name, field in zip(names, headers, strict=True):
-            if name == b"te" and _wants_trailers(field[1]):
-                result.append((field[0], b"trailers"))
-                break
-    return result
+    if drop.isdisjoint(found):
+        return fields
+    if b"connection" in found:
+        drop = _with_options(drop, found[b"connection"].lower())
+    passed = fields.without(drop)
+    if b"te" in found:
+        for name, value in headers:
+            if name.lower() == b"te" and _wants_trailers(value):
+                return [*passed, (name, b"trailers")]
+    return passed
 
 
 def of_the_connection(headers: RawHeaders) -> frozenset[tuple[bytes, bytes]]:
     """Return what ``headers`` say of one connection, or of the body: names in lower case."""
-    names = [name.lower() for name, _ in headers]
-    values = [
-        value for name, (_, value) in zip(names, headers, strict=True) if name == b"connection"
-    ]
-    theirs = _with_options(_HOP_BY_HOP_AND_LENGTH, b",".join(values).lower())
-    return frozenset(
-        (name, value) for name, (_, value) in zip(names, headers, strict=True) if name in theirs
-    )
+    connection = received(headers).special.get(b"connection", b"")
+    theirs = _with_options(_HOP_BY_HOP_AND_LENGTH, connection.lower())
+    return frozenset((key, value) for name, value in headers if (key := name.lower()) in theirs)
 
 
 def _with_options(drop: frozenset[bytes], value: bytes) -> frozenset[bytes]:

@@ -24,6 +24,7 @@ from rolo.errors import (
     UnknownTransferCoding,
 )
 from rolo.wire.fields import RawHeaders
+from rolo.wire.received import ReceivedFields
 from rolo.wire.trailers import only_trailers
 
 Side = t.Literal["request", "response"]
@@ -34,9 +35,10 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
 
 # A field line (RFC 9112 section 5). No space before the colon; an obs-fold line begins with
-# a space, hence with no token, and does not match. Blanks at the end are rare, so the
-# first pattern does not know them, and the second is tried when it misses a line.
-_FIELD = re.compile(rb"(?m)^(" + _TOKEN + rb"):[ \t]*+(" + _VALUE + rb")(?<![ \t])\r\n")
+# a space, hence with no token, and does not match. Other blanks than the one that everybody
+# writes are rare: the first pattern, of lines that can be sent on as they are, does not know
+# them, and the second is tried when it misses one.
+_FIELD = re.compile(rb"(?m)^(" + _TOKEN + rb"): (?![ \t])(" + _VALUE + rb")(?<![ \t])\r\n")
 _BLANK_FIELD = re.compile(rb"(?m)^(" + _TOKEN + rb"):[ \t]*+(" + _VALUE + rb")\r\n")
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e\x80-\xff]++) HTTP/(\d\.\d)\r\n")
 # The space before an empty reason is often forgotten (RFC 9112 section 4 asks for it).
@@ -77,10 +79,6 @@ _PLAIN_CHUNK_LINE = 18
 _METHODS = {
     m.encode(): m for m in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 }
-_REQUEST_SPECIAL = frozenset(
-    (b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade")
-)
-_RESPONSE_SPECIAL = frozenset((b"content-length", b"transfer-encoding", b"connection"))
 _VERSIONS = {b"1.0": "1.0", b"1.1": "1.1"}
 
 
@@ -116,7 +114,7 @@ class ParsedRequest:
     target: bytes
     version: str
     """``"1.0"`` or ``"1.1"``."""
-    headers: RawHeaders
+    headers: ReceivedFields
     framing: Framing
     length: int | None
     """Of the body in bytes; ``None`` unless framed by Content-Length."""
@@ -134,7 +132,7 @@ class ParsedResponse:
     status: int
     reason: bytes
     version: str
-    headers: RawHeaders
+    headers: ReceivedFields
     framing: Framing
     length: int | None
     keep_alive: bool
@@ -189,8 +187,8 @@ def parse_request_head(block: bytes, limits: HeadLimits = DEFAULT_LIMITS) -> Par
         raise HttpVersionNotSupported(f"HTTP/{raw_version.decode()}")
     if len(target) > limits.max_target:
         raise TargetTooLong(f"request target of {len(target)} bytes")
-    headers = _fields(block, line.end(), limits.max_fields, BadRequest)
-    special = special_fields(headers, _REQUEST_SPECIAL)
+    headers = _received(block, line.end(), limits.max_fields, BadRequest)
+    special = headers.special
     modern = version == "1.1"
     host = special.get(b"host")
     if host is None:
@@ -243,6 +241,13 @@ def request_framing(
         raise BadRequest(str(e)) from None
 
 
+def declared_length(headers: ReceivedFields) -> int | None:
+    """Return what Content-Length says in a head that nobody has checked, ``None`` if it is no
+    length."""
+    digits = headers.special.get(b"content-length", b"")
+    return int(digits) if digits.isdigit() and len(digits) <= _MAX_LENGTH_DIGITS else None
+
+
 def parse_response_head(
     block: bytes,
     request_method: str,
@@ -266,8 +271,8 @@ def parse_response_head(
     minor, digits, reason = line.groups()
     status = int(digits)
     modern = minor != b"0"
-    headers = _fields(block, line.end(), limits.max_fields, BadResponse)
-    special = special_fields(headers, _RESPONSE_SPECIAL)
+    headers = _received(block, line.end(), limits.max_fields, BadResponse)
+    special = headers.special
     keep_alive, framing, length = modern, Framing.CLOSE, None
     if b"connection" in special:
         options = list_items(special[b"connection"])
@@ -279,7 +284,7 @@ def parse_response_head(
             if not lenient or special.get(b"transfer-encoding", b"").lower() != b"chunked":
                 raise BadResponse(str(e)) from None
             framing, keep_alive = Framing.CHUNKED, False
-            headers = [field for field in headers if field[0].lower() != b"content-length"]
+            headers = headers.without({b"content-length"})
     if status < 200 or status == 204 or status == 304 or request_method == "HEAD":
         if status <= 204 and (framing is Framing.CHUNKED or length):
             # A sender that frames a body where there can be none may also send one.
@@ -293,9 +298,9 @@ def parse_response_head(
     )
 
 
-def _fields(
+def _received(
     block: bytes, start: int, max_fields: int, error: type[BadRequest | BadResponse]
-) -> RawHeaders:
+) -> ReceivedFields:
     """Parse the field lines that begin at the line end at ``start``."""
     headers: RawHeaders = _FIELD.findall(block, start)
     # Each match holds one line feed, the blank line another: a line that did not match,
@@ -305,27 +310,14 @@ def _fields(
         if error is BadRequest:
             raise HeadTooLarge(f"{count} header fields")
         raise error(f"{count} header fields")
-    if len(headers) != count:
+    lines: bytes | None = None
+    if len(headers) == count:
+        lines = block[start:-2]
+    else:
         headers = [(n, v.rstrip(b" \t")) for n, v in _BLANK_FIELD.findall(block, start)]
     if len(headers) != count or block[-4:] != b"\r\n\r\n":
         raise error("malformed header field")
-    return headers
-
-
-def special_fields(headers: RawHeaders, names: frozenset[bytes]) -> dict[bytes, bytes]:
-    """Pick the fields that matter here; repeated ones joined (RFC 9110 section 5.3)."""
-    found: dict[bytes, bytes] = {}
-    repeated: dict[bytes, list[bytes]] = {}
-    for name, value in headers:
-        key = name.lower()
-        if key in names:
-            if key in found:
-                repeated.setdefault(key, [found[key]]).append(value)
-            else:
-                found[key] = value
-    for key, values in repeated.items():
-        found[key] = b", ".join(values)
-    return found
+    return ReceivedFields(headers, lines)
 
 
 def list_items(value: bytes) -> list[bytes]:
@@ -610,7 +602,7 @@ class _ChunkedDecoder:
         if end == 4:
             return
         error = BadRequest if self._side == "request" else BadResponse
-        fields = _fields(bytes(section[:end]), 2, self._limits.max_fields, error)
+        fields = _received(bytes(section[:end]), 2, self._limits.max_fields, error)
         self.trailers = only_trailers(fields)
 
 
@@ -634,12 +626,20 @@ def encode_request_head(
 
     :raises ValueError: something in it would not come out as one head with these fields
     """
+    return b"%b%b\r\n" % (request_line(method, target), field_lines(headers))
+
+
+def request_line(method: str, target: bytes) -> bytes:
+    """Write the first line of a request.
+
+    :raises ValueError: it would be another one
+    """
     if _TARGET_ONLY.fullmatch(target) is None:
         raise ValueError(f"illegal request target: {_shown(target)}")
     name = method.encode("ascii", "replace")
     if name not in _METHODS and _TOKEN_ONLY.fullmatch(name) is None:
         raise ValueError(f"illegal method: {method!r}")
-    return _join(b"%b %b HTTP/1.1\r\n" % (name, target), headers)
+    return b"%b %b HTTP/1.1\r\n" % (name, target)
 
 
 def encode_response_head(
@@ -650,9 +650,19 @@ def encode_response_head(
     :param reason: may be empty
     :raises ValueError: something in it would not come out as one head with these fields
     """
+    return b"%b%b\r\n" % (status_line(status, reason), field_lines(headers))
+
+
+def status_line(status: int, reason: bytes) -> bytes:
+    """Write the first line of an answer.
+
+    :raises ValueError: it would be another one
+    """
     if not 100 <= status <= 999:
         raise ValueError(f"illegal status: {status}")
-    return _join(b"HTTP/1.1 %d %b\r\n" % (status, reason), headers)
+    if reason.translate(None, _IN_A_LINE):
+        raise ValueError(_NOT_ONE_HEAD)
+    return b"HTTP/1.1 %d %b\r\n" % (status, reason)
 
 
 def encode_chunk(data: bytes) -> bytes:
@@ -665,7 +675,7 @@ def encode_last_chunk(trailers: t.Iterable[tuple[bytes, bytes]] | None = None) -
 
     :raises ValueError: as for heads
     """
-    return _join(b"0\r\n", trailers) if trailers else LAST_CHUNK
+    return b"0\r\n%b\r\n" % field_lines(trailers) if trailers else LAST_CHUNK
 
 
 def check_head(reason: bytes, headers: RawHeaders) -> None:
@@ -682,20 +692,23 @@ def check_head(reason: bytes, headers: RawHeaders) -> None:
         raise ValueError(_NOT_ONE_HEAD)
 
 
-def _join(first: bytes, headers: t.Iterable[tuple[bytes, bytes]]) -> bytes:
-    parts = [first]
+def field_lines(headers: t.Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Write header fields, a line for each.
+
+    :raises ValueError: they would not come out as these fields
+    """
+    parts: list[bytes] = []
     for name, value in headers:
         if name not in _known_names:
             _check_name(name)
         parts += (name, b": ", value, b"\r\n")
-    ends = len(parts) // 4 + 2
-    parts.append(b"\r\n")
-    head = b"".join(parts)
-    # Names are tokens by now, so only values (and the reason) could hold a line end. Each
-    # line has one of ours: any other would show in the count.
-    if head.count(b"\n") != ends or head.count(b"\r") != ends or head.translate(None, _ALLOWED):
+    lines = b"".join(parts)
+    ends = len(parts) // 4
+    # Names are tokens by now, so only values could hold a line end. Each line has one of ours:
+    # any other would show in the count.
+    if lines.count(b"\n") != ends or lines.count(b"\r") != ends or lines.translate(None, _ALLOWED):
         raise ValueError(_NOT_ONE_HEAD)
-    return head
+    return lines
 
 
 def _check_name(name: bytes) -> None:

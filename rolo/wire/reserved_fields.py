@@ -13,7 +13,8 @@ from rolo.wire.trailers import without_trailer_field
 
 # TE goes on in a request that wants trailers, with a Connection that we write.
 _NEVER_IN_A_REQUEST = RESERVED - {b"te"}
-_NOT_PLAIN_IN_REQUESTS = RESERVED | {b"host", b"trailer"}
+NOT_PLAIN_IN_REQUESTS = RESERVED | {b"host", b"trailer"}
+"""The fields of a request of which there is something to be seen to."""
 _NEVER_IN_AN_ANSWER = RESERVED - {b"content-length"}
 # Without these the message would mean something else, whatever Connection says.
 _ESSENTIAL = frozenset(b"content-length content-type content-encoding content-range".split())
@@ -35,7 +36,7 @@ def request_fields(headers: RawHeaders, *, chunked: bool) -> RawHeaders:
         if written.count(b"Host") + written.count(b"host") == 1:
             return list(headers)
     else:
-        _learn(_plain_in_requests, written, _NOT_PLAIN_IN_REQUESTS)
+        _learn(_plain_in_requests, written, NOT_PLAIN_IN_REQUESTS)
     names = [name.lower() for name in written]
     if not _NEVER_IN_A_REQUEST.isdisjoint(names):
         found = next(name for name in names if name in _NEVER_IN_A_REQUEST)

@@ -221,6 +221,12 @@ def _absolute(target: bytes, method: str) -> TargetForm:
     return TargetForm(path, query, "absolute", authority)
 
 
+def decoded_path(raw_path: bytes) -> str:
+    """Return a path as handlers see it: percent-decoded, bytes that are no UTF-8 replaced."""
+    plain = raw_path if b"%" not in raw_path else urllib.parse.unquote_to_bytes(raw_path)
+    return plain.decode("utf-8", "replace")
+
+
 def join_target(base_path: bytes, raw_path: bytes, query: bytes | None) -> bytes:
     """Put a request target together, byte for byte.
 

@@ -56,10 +56,11 @@ def test_hop_by_hop_fields_go(before, after):
     assert headers == pairs(before)
 
 
-def test_the_result_is_a_new_list():
+def test_what_passes_is_not_edited_but_copied():
     headers = pairs("A: 1")
-    end_to_end(headers).append((b"B", b"2"))
-    assert headers == pairs("A: 1")
+    with pytest.raises(TypeError, match="make a list"):
+        end_to_end(headers).append((b"B", b"2"))
+    assert list(end_to_end(headers)) == headers == pairs("A: 1")
 
 
 def test_content_length_stays_or_goes():

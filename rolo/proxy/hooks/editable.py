@@ -477,7 +477,7 @@ class ProxiedResponse(_Body):
         self._answer = answer
         self.status = answer.status
         self.raw_reason = answer.reason
-        self.headers = HeaderFields(answer.headers)
+        self.headers = HeaderFields(list(answer.headers))
         self.body = body_of(answer.body)
         self.stages = ()  # here, as they are looked at for each answer: above it costs more
         self.plain = None
