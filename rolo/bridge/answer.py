@@ -25,10 +25,13 @@ from rolo.response import Response
 from rolo.wire.error_page import CONTENT_TYPE, error_text
 from rolo.wire.fields import RawHeaders
 from rolo.wire.http1 import check_head
+from rolo.wire.received import received
 from rolo.wire.reserved_fields import answer_fields
 
 _BODILESS = (204, 304)
-_FRAMING = (b"content-length", b"transfer-encoding")
+_FRAMING = frozenset((b"content-length", b"transfer-encoding"))
+_LENGTH = frozenset((b"content-length",))
+_SEQUENCES = (list, tuple)
 
 LOG = logging.getLogger(__name__)
 
@@ -82,9 +85,11 @@ def answer_of(response: Response, environ: t.Callable[[], t.Any], method: str) -
         headers = _completed_headers(response, environ)
         body = _encoded_body(response)
     bodiless = method == "HEAD" or status < 200 or status in _BODILESS
-    whole = b"".join(body) if isinstance(body, list | tuple) else None
+    whole: bytes | None = None
     passing: Body | None = None
-    if whole is None and not bodiless:
+    if isinstance(body, _SEQUENCES):
+        whole = b"".join(body)
+    elif not bodiless:
         passing = body_of(body)
         whole = passing.read_whole_nowait() if isinstance(passing, LoopBody) else None
     # A handler may say by an empty body that it knows of HEAD.
@@ -99,14 +104,14 @@ def answer_of(response: Response, environ: t.Callable[[], t.Any], method: str) -
     close, runs = response.close, _asked_on_close(response) or _runs_code(body)
     if status == 204 or status < 200:
         # RFC 9110 section 8.6
-        headers = [field for field in headers if field[0].lower() != b"content-length"]
+        headers = received(headers).without(_LENGTH)
     if bodiless:
         return Answer(status, reason, headers, b"", None, None, close, runs)
     if passing is None:
         return Answer(status, reason, headers, whole, None, None, close, runs)
     if not isinstance(passing, LoopBody):
         return Answer(status, reason, headers, None, None, passing, close, runs, passing)
-    if whole is not None and not _is_framed(headers):
+    if whole is not None and _FRAMING.isdisjoint(received(headers).special):
         # That all of it is here already is chance: what came without a length goes without.
         headers = [*headers, (b"Transfer-Encoding", b"chunked")]
     pulled = passing if whole is None else None
@@ -141,14 +146,7 @@ def _asked_on_close(response: Response) -> bool:
 
 
 def _runs_code(body: t.Any) -> bool:
-    return not isinstance(body, list | tuple) and not hasattr(body, "__aiter__")
-
-
-def _is_framed(headers: RawHeaders) -> bool:
-    for name, _ in headers:  # noqa: SIM110 - a generator costs more than the looking
-        if name.lower() in _FRAMING:
-            return True
-    return False
+    return not isinstance(body, _SEQUENCES) and body_of(body).close_runs_code
 
 
 def _status_line(response: Response) -> tuple[int, bytes]:

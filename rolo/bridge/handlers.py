@@ -43,12 +43,20 @@ class Handlers:
         self.mode: Mode = mode
         self.workers = workers
         self._watchdog = watchdog
+        self._recent: LoopScope | None = None
         self._loop_scopes: dict[asyncio.AbstractEventLoop, LoopScope] = {}
 
     def loop_scope(self) -> LoopScope:
         """Return the running loop's :class:`LoopScope`."""
+        recent = self._recent
+        if (
+            recent is not None
+            and recent.thread_id == threading.get_ident()
+            and recent.loop.is_running()
+        ):
+            return recent  # which costs no system call, as to ask for the loop does
         loop = asyncio.get_running_loop()
-        loop_scope = self._loop_scopes.get(loop)
+        loop_scope = self._recent = self._loop_scopes.get(loop)
         if loop_scope is None:
             loop_scope = self._loop_scopes[loop] = LoopScope(loop, threading.get_ident())
             limit = self._watchdog
@@ -65,6 +73,7 @@ class Handlers:
     def abandon_loop_scopes(self) -> None:
         """Let go the threads that wait for a loop: none of them runs any more."""
         loop_scopes, self._loop_scopes = self._loop_scopes, {}
+        self._recent = None
         for loop_scope in loop_scopes.values():
             loop_scope.abandon()
 

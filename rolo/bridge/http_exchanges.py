@@ -85,7 +85,8 @@ class HttpExchanges:
     async def serve(self, downstream: HttpDownstream) -> None:
         """Serve one exchange to its end. Whatever goes wrong is answered, or aborts the
         answer, and is logged; only cancellation by the server is raised."""
-        portal = Portal(self._handlers.loop_scope(), asyncio.current_task())
+        loop_scope = self._handlers.loop_scope()
+        portal = Portal(loop_scope, asyncio.current_task(loop_scope.loop))
         body = RequestBody(downstream, portal, self._replay_limit, self._limits)
         request = BridgeRequest(downstream.head, body, portal)
         downstream.watch_gone(portal.interrupt)
@@ -144,7 +145,7 @@ class HttpExchanges:
         try:
             if self._handlers.mode == "loop":
                 request._portal.task = request._portal.owner
-                await request._portal.run_in_greenlet(self._process, request, response)
+                await request._portal.begin_in_greenlet(self._process, request, response)
             else:
                 await self._process_on_thread(request, response)
         except ClientDisconnected:

@@ -13,7 +13,7 @@ import typing as t
 from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from rolo.net.body import close_given
+from rolo.net.body import body_of
 from rolo.response import Response
 from rolo.wire.fields import RawHeaders
 
@@ -85,7 +85,7 @@ class LazyResponse(Response):
         if self._built:
             super().close()
         elif self._answer is not None:
-            close_given(self._answer.body)
+            body_of(self._answer.body).close()
 
     def _build(self) -> None:
         own = self.__dict__
@@ -111,7 +111,7 @@ class LazyResponse(Response):
             # werkzeug adds a default that the upstream did not send.
             self.headers.pop("Content-Type", None)
         # A handler may replace the body; the upstream's still has to be closed.
-        WerkzeugResponse.call_on_close(self, lambda: close_given(answer.body))
+        WerkzeugResponse.call_on_close(self, lambda: body_of(answer.body).close())
 
     def __getattr__(self, name: str) -> t.Any:
         # Only called when the attribute is missing, which it is before _build.

@@ -35,11 +35,11 @@ class RequestBody:
         "_limits",
         "_portal",
         "_position",
+        "_record",
         "_replay_limit",
         "_taker",
         "downstream",
         "is_empty",
-        "record",
     )
 
     def __init__(
@@ -55,12 +55,18 @@ class RequestBody:
         self.is_empty = not downstream.may_have_body
         """True if the head already says that no body follows."""
         self._ended = self.is_empty
-        self.record = BodyRecord()
-        """What was taken from the client."""
+        self._record = None if self.is_empty else BodyRecord()
         self._position = 0  # of the handler that reads
         self._limits = limits
         self._taker: asyncio.Task[t.Any] | None = None  # who takes from the client just now
         self._free: asyncio.Future[None] | None = None  # who waits for that one
+
+    @property
+    def record(self) -> BodyRecord:
+        """What was taken from the client."""
+        if self._record is None:  # of a body that is empty nothing is
+            self._record = BodyRecord()
+        return self._record
 
     async def prefetch(self, length: int) -> None:
         """Take the first piece from the client, so that a handler on a thread finds a small
@@ -200,7 +206,8 @@ class RequestBody:
 
     def close(self) -> None:
         """Drop what is kept."""
-        self.record.close()
+        if self._record is not None:
+            self._record.close()
 
 
 class SentBody(Upload):

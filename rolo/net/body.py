@@ -17,6 +17,9 @@ class Body:
 
     __slots__ = ()
 
+    close_runs_code = True
+    """To close it may run code of a user's, which may block or wait."""
+
     def __iter__(self) -> t.Iterator[bytes]:
         raise NotImplementedError
 
@@ -37,6 +40,8 @@ class LoopBody(Body):
     """A body that the loop pulls itself, without a thread."""
 
     __slots__ = ()
+
+    close_runs_code = False
 
     def __aiter__(self) -> t.AsyncIterator[bytes]:
         raise NotImplementedError

@@ -15,6 +15,7 @@ import os
 import threading
 import typing as t
 import weakref
+from threading import get_ident
 
 import greenlet
 
@@ -164,11 +165,10 @@ class LoopScope:
         The thing needs an ``async close()``; it is closed with the bridge. The loop's
         thread only.
         """
-        try:
-            return t.cast(T, self._resources[key])
-        except KeyError:
-            made = self._resources[key] = create()
-            return made
+        known: T | None = self._resources.get(key)
+        if known is None:
+            known = self._resources[key] = create()
+        return known
 
     def release(self, key: t.Hashable) -> None:
         """Close the resource of ``key`` soon, if there is one. Any thread."""
@@ -257,7 +257,7 @@ class Portal:
     @property
     def on_loop(self) -> bool:
         """The calling code runs on the loop's own thread."""
-        return threading.get_ident() == self.loop_scope.thread_id
+        return get_ident() == self.loop_scope.thread_id
 
     @property
     def threaded(self) -> bool:
@@ -280,7 +280,8 @@ class Portal:
             return self._park(coroutine)
         current = greenlet.getcurrent()
         if isinstance(current, HandlerGreenlet) and current.parent is not None:
-            return t.cast(T, current.parent.switch(coroutine))
+            result: T = current.parent.switch(coroutine)
+            return result
         coroutine.close()
         raise NoPortalError("a blocking call on the event loop's thread, outside a handler")
 
@@ -318,11 +319,18 @@ class Portal:
     async def run_in_greenlet(self, function: t.Callable[..., T], *args: t.Any) -> T:
         """Run ``function`` in a greenlet on the loop, awaiting what it hands to
         :meth:`call`. Errors of what is awaited are raised inside ``function``."""
+        return await self.begin_in_greenlet(function, *args)
+
+    def begin_in_greenlet(
+        self, function: t.Callable[..., T], *args: t.Any
+    ) -> t.Coroutine[t.Any, t.Any, T]:
+        """As :meth:`run_in_greenlet`, but begin at once, in the task that awaits what is
+        returned."""
         handler = self.loop_scope.take_greenlet()
         # Share the context, as a plain call would, so that variables set by the handler
         # are seen by the coroutines it waits for.
         handler.gr_context = greenlet.getcurrent().gr_context
-        return t.cast(T, await self._drive(handler, handler.switch(function, args)))
+        return self._drive(handler, handler.switch(function, args))
 
     async def run_on_thread(
         self,

@@ -88,7 +88,8 @@ class Connection(BaseConnection):
         """
         self.receiver = receiver
         self.exchanges += 1
-        self.write(data)
+        self.moved = self._now()
+        BaseConnection.write(self, data)  # faster than super()
         if self._timer is None and self._patrol is not None:
             self.set_deadline(self._patrol)
         if end is not None and self._timer is not None and end < self._timer.when():
@@ -102,7 +103,7 @@ class Connection(BaseConnection):
 
     def write(self, *data: bytes) -> None:
         self.moved = self._now()
-        BaseConnection.write(self, *data)  # faster than super()
+        BaseConnection.write(self, *data)
 
     def touch(self) -> None:
         """Let the idle time count from now."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import enum
-import typing as t
 
 from rolo.errors import (
     BadRequest,
@@ -261,7 +260,9 @@ class Exchange:
                 rest = self._read_heads(data)
                 if rest is not None:
                     self._begin_body(rest)
-                    self._wake()
+                    waiter = self._waiter
+                    if waiter is not None and not waiter.done():
+                        waiter.set_result(None)
             else:
                 self._read_body(data)
         except RoloError as exc:
@@ -347,7 +348,8 @@ class Exchange:
             if self._end is None or now < self._end:
                 raise
             self.expired(now)
-            raise t.cast(BaseException, self._error) from None
+            assert self._error is not None
+            raise self._error from None
 
     def _begin_body(self, rest: bytes) -> None:
         head = self.head
@@ -365,7 +367,7 @@ class Exchange:
             self._body_complete([], reusable=not rest)
         elif head.framing is Framing.LENGTH and len(rest) == head.length:
             if rest:
-                body.push([rest])
+                body.begin_with(rest)
             self._body_complete([], reusable=True)
         else:
             self._decoder = body_decoder(head.framing, head.length, self._settings.head_limits)

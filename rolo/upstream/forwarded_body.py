@@ -69,7 +69,8 @@ class ForwardedBody(LoopBody):
         return self.upstream.trailers
 
     def close(self) -> None:
-        self._portal.post(self._close)
+        if not self.upstream.spent or self._thread_reader is not None:
+            self._portal.post(self._close)
 
     def _close(self) -> None:
         if self._thread_reader is not None:

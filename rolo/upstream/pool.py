@@ -38,6 +38,7 @@ class Pool:
         self.limits = limits
         self._loop = asyncio.get_running_loop()
         self._origins: dict[Origin, OriginPool] = {}
+        self._recent: OriginPool | None = None
         self.sweeper: asyncio.TimerHandle | None = None
         """Armed while a connection is idle."""
         self.closed = False
@@ -45,8 +46,11 @@ class Pool:
 
     def take(self, origin: Origin) -> Connection | None:
         """Return the idle connection that was used last, if there is any."""
-        connections = self._origins.get(origin)
-        return connections.take() if connections is not None else None
+        recent = self._recent
+        if recent is None or recent.origin is not origin:
+            # To look it up takes a hash of all that an origin is.
+            recent = self._recent = self._origins.get(origin)
+        return recent.take() if recent is not None else None
 
     async def acquire(self, origin: Origin, *, fresh: bool = False) -> Connection:
         """Return a connection, idle or new, waiting for a free place in order of arrival.
@@ -94,6 +98,7 @@ class Pool:
     def drop(self, origin: Origin) -> None:
         """Nothing is left of ``origin``."""
         self._origins.pop(origin, None)
+        self._recent = None
         if self._emptied is not None and not self._origins:
             self._emptied.set()
 
@@ -114,7 +119,7 @@ class OriginPool:
 
     def __init__(self, pool: Pool, origin: Origin) -> None:
         self._pool = pool
-        self._origin = origin
+        self.origin = origin
         self._connections: set[Connection] = set()
         self._dialling = 0
         # The one used last is taken first, so that those not needed grow old.
@@ -152,7 +157,7 @@ class OriginPool:
     async def _dial(self) -> Connection:
         """Open a connection in a place that was counted already."""
         try:
-            connection = await self._pool.dial(self._origin)
+            connection = await self._pool.dial(self.origin)
         except BaseException:
             self._dialling -= 1
             self._place_freed()
@@ -162,7 +167,7 @@ class OriginPool:
         connection.owner = self
         if self._pool.closed:
             connection.abort()
-            raise ConnectError("closed while connecting", target=str(self._origin))
+            raise ConnectError("closed while connecting", target=str(self.origin))
         return connection
 
     async def _wait(self, fresh: bool) -> Connection | None:
@@ -231,7 +236,7 @@ class OriginPool:
         for waiter in self._waiters:
             if not waiter.given.done():
                 waiter.given.set_exception(
-                    ConnectError("closed while waiting for a connection", target=str(self._origin))
+                    ConnectError("closed while waiting for a connection", target=str(self.origin))
                 )
         self._waiters.clear()
         self._idle.clear()
@@ -260,7 +265,7 @@ class OriginPool:
 
     def _drop_if_unused(self) -> None:
         if not self._connections and not self._dialling and not self._waiters:
-            self._pool.drop(self._origin)
+            self._pool.drop(self.origin)
 
 
 @dataclasses.dataclass(slots=True, eq=False)

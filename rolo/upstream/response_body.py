@@ -7,6 +7,8 @@ import typing as t
 from rolo.net.body_stream import PIECE, BodyStream, Sink
 from rolo.wire.fields import RawHeaders
 
+_NO_TRAILERS: RawHeaders = []
+
 
 class BodySource(t.Protocol):
     """The exchange behind a body, as the body sees it."""
@@ -32,13 +34,14 @@ class UpstreamBody(BodyStream):
     _closed = False
     _error: BaseException | None = None
 
+    trailers: RawHeaders = _NO_TRAILERS
+    """Trailer fields; empty before the end of the body."""
+
     def __init__(self, length: int | None, source: BodySource) -> None:
-        super().__init__()
+        self._pieces = []
         self.length = length
         """The declared length in bytes, ``None`` if none was declared (or the answer has no
         body)."""
-        self.trailers: RawHeaders = []
-        """Trailer fields; empty before the end of the body."""
         self._source: BodySource | None = source
 
     # --- the reader's side
@@ -73,6 +76,11 @@ class UpstreamBody(BodyStream):
         if self.buffered > PIECE:
             return None
         return self._take()
+
+    @property
+    def spent(self) -> bool:
+        """There is nothing left of it, and nobody behind it: to close it is no use."""
+        return self._ended and self._source is None and not self._pieces
 
     def close(self) -> None:
         """Give the connection back if the body has ended cleanly, else break it off.
@@ -119,6 +127,11 @@ class UpstreamBody(BodyStream):
 
     # --- the exchange's side
 
+    def begin_with(self, piece: bytes) -> None:
+        """Add the first piece, which came with the head: nobody reads yet."""
+        self._pieces.append(piece)
+        self.buffered = len(piece)
+
     def push(self, pieces: list[bytes]) -> None:
         """Add pieces, none of them empty."""
         if not self._closed:
@@ -126,9 +139,11 @@ class UpstreamBody(BodyStream):
 
     def finish(self, trailers: RawHeaders) -> None:
         """The body is complete."""
-        self.trailers = trailers
+        if trailers:
+            self.trailers = trailers
         self._ended = True
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def fail(self, error: BaseException) -> None:
         """The body breaks off; later failures change nothing."""
