@@ -101,7 +101,10 @@ def answer_of(response: Response, environ: t.Callable[[], t.Any], method: str) -
             headers = answer_fields(headers, length, bodiless=bodiless)
         except ValueError as exc:
             raise UnsendableAnswer(str(exc)) from None
-    close, runs = response.close, _asked_on_close(response) or _runs_code(body)
+    if answer is not None and passing is not None and passing.spent:
+        close, runs = close_nothing, False
+    else:
+        close, runs = response.close, _asked_on_close(response) or _runs_code(body)
     if status == 204 or status < 200:
         # RFC 9110 section 8.6
         headers = received(headers).without(_LENGTH)
@@ -130,6 +133,10 @@ def refusal_of(response: Response) -> Answer:
     answer = answer_of(LazyResponse(raw), dict, "GET")
     answer.close, answer.close_runs_code = response.close, close_runs_code(response)
     return answer
+
+
+def close_nothing() -> None:
+    """Close what is used up."""
 
 
 def close_runs_code(response: Response) -> bool:

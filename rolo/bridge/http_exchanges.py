@@ -19,6 +19,7 @@ from rolo.bridge.answer import (
     BodyDownstream,
     answer_of,
     close_contained,
+    close_nothing,
     close_runs_code,
     error_response,
     pump,
@@ -205,9 +206,11 @@ class HttpExchanges:
             await self._drop(response, request)
             response = self._error_response(exc)
             answer = answer_of(response, lambda: request.environ, request.method)
-        answer.close = functools.partial(close_contained, answer.close, request, _line)
-        if answer.whole is not None and not answer.trailers():
-            await self._close(answer, portal)
+        if answer.close is not close_nothing:
+            answer.close = functools.partial(close_contained, answer.close, request, _line)
+        if answer.whole is not None and (answer.body is None or not answer.body.trailers):
+            if answer.close is not close_nothing:
+                await self._close(answer, portal)
             await downstream.send_complete(
                 answer.status, answer.reason, answer.headers, answer.whole
             )

@@ -13,6 +13,7 @@ from rolo.bridge.request_body import RequestBody, RequestStream
 from rolo.portal.portal import Portal
 from rolo.request import Request
 from rolo.wire.fields import RawHeaders
+from rolo.wire.hop_by_hop import interim_headers
 
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -46,9 +47,17 @@ class BridgeRequest(Request):
     def __init__(self, head: RequestHead, body: RequestBody, portal: Portal) -> None:
         # The base class derives everything from an environment; here it is derived last.
         self.method = head.method
+        self.scheme = head.scheme
+        self.remote_addr = head.client[0] if head.client else None
         self._head = head
         self._body = body
         self._portal = portal
+
+    async def _pass_interim(self, status: int, headers: RawHeaders) -> None:
+        """Pass a 1xx answer on to the client. 100 is sent by the server itself, when the body
+        is asked for."""
+        if status != 100:
+            await self._body.downstream.send_interim(status, interim_headers(headers))
 
     @lazy
     def environ(self) -> WSGIEnvironment:
@@ -78,10 +87,6 @@ class BridgeRequest(Request):
         ]
 
     @lazy
-    def scheme(self) -> str:
-        return self._head.scheme
-
-    @lazy
     def server(self) -> tuple[str, int | None] | None:
         return self._head.server
 
@@ -99,7 +104,3 @@ class BridgeRequest(Request):
     @lazy
     def query_string(self) -> bytes:
         return self._head.query
-
-    @lazy
-    def remote_addr(self) -> str | None:
-        return self._head.client[0] if self._head.client else None

@@ -361,7 +361,8 @@ class Connection(BaseConnection):
             self.close()
             return
         self.set_deadline(self.settings.keep_alive_timeout)
-        self.resume_reading()
+        if self._reading_paused:
+            self.resume_reading()
         if self._buffer:
             self._read_head()
 

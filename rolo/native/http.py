@@ -267,25 +267,26 @@ class NativeExchange(BodyStream):
     async def send_complete(
         self, status: int, reason: bytes, headers: RawHeaders, body: bytes
     ) -> None:
-        self._check_open()
+        if self.gone or self._status:
+            self._check_open()
+        connection = self._connection
         head = self._write_head(status, reason, headers, len(body))
         framing = self._framing
         if framing is Framing.NONE:
             body = b""
         elif framing is Framing.CHUNKED:
             body = encode_chunk(body) + LAST_CHUNK
-        elif framing is Framing.LENGTH:
+        elif framing is Framing.LENGTH and len(body) != self._left:
             self._count(len(body))
-            if self._left:
-                self._status = 0
-                raise RuntimeError(f"the answer lacks {self._left} bytes of its Content-Length")
+            self._status = 0
+            raise RuntimeError(f"the answer lacks {self._left} bytes of its Content-Length")
         if len(body) < _JOIN_BELOW:
-            self._connection.write(head + body)
+            connection.write(head + body)
         else:
-            self._connection.write(head, body)
+            connection.write(head, body)
         self._complete = True
-        if self._connection.writing_paused:
-            await self._connection.drained()
+        if connection.writing_paused:
+            await connection.drained()
 
     def abort(self, error: BaseException | None = None) -> None:
         if self._complete or self._connection.closed:
@@ -381,7 +382,14 @@ class NativeExchange(BodyStream):
             self._frame(ours, chunked, whole)
         if announced and self._framing is Framing.CHUNKED:
             ours += announced  # RFC 9110 section 6.6.2: without chunks there are no trailers
-        self._settle_persistence(ours)
+        connection = self._connection
+        if (
+            self._decoder is not None
+            or not self._keep_alive
+            or connection.server_state.draining
+            or self.head.http_version == "1.0"
+        ):
+            self._settle_persistence(ours)
         # What our codec has read can be written again.
         lines = field_lines(fields) if fields.lines is None else fields.lines
         if ours:

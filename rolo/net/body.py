@@ -32,6 +32,11 @@ class Body:
         """Return the whole body if it is here already, else ``None`` and no change."""
         return None
 
+    @property
+    def spent(self) -> bool:
+        """It holds nothing any more: to close it is of no use."""
+        return False
+
     def close(self) -> None:
         """Release what the body holds. May be called from any thread, and again."""
 

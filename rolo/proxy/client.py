@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 
 from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
+from rolo.bridge.request import BridgeRequest
 from rolo.http_client import HttpClient
 from rolo.portal.portal import LoopScope, Portal, current_portal
 from rolo.proxy.outgoing import direct_request
@@ -22,7 +23,7 @@ from rolo.upstream.websocket import (
     open_websocket,
 )
 from rolo.websocket.request import WebSocketRequest
-from rolo.wire.hop_by_hop import response_headers
+from rolo.wire.hop_by_hop import end_to_end
 
 
 def portal_of(request: Request | WebSocketRequest) -> Portal | None:
@@ -83,9 +84,13 @@ class ForwardingClient(HttpClient):
         """
         if portal is None:
             answer = self._blocking.send(request)
-            answer.headers = response_headers(answer.headers)
+            answer.headers = end_to_end(answer.headers)
             return answer
-        return portal.call(self._send_on_loop(request, portal, on_interim))
+        if portal.on_loop:
+            sending = self._transport(portal.loop_scope).send(request, on_interim)
+        else:
+            sending = self._send_on_loop(request, portal, on_interim)
+        return _forwarded(portal.call(sending), portal)
 
     def open_websocket(
         self, handshake: Handshake, portal: Portal, settings: WebSocketSettings
@@ -116,8 +121,7 @@ class ForwardingClient(HttpClient):
     async def _send_on_loop(
         self, request: UpstreamRequest, portal: Portal, on_interim: OnInterim | None
     ) -> UpstreamAnswer:
-        answer = await self._transport(portal.loop_scope).send(request, on_interim=on_interim)
-        return _forwarded(answer, portal)
+        return await self._transport(portal.loop_scope).send(request, on_interim)
 
     async def _open_on_loop(
         self, handshake: Handshake, portal: Portal, settings: WebSocketSettings
@@ -129,6 +133,7 @@ class ForwardingClient(HttpClient):
         raise HandshakeRefused(_forwarded(opened, portal))
 
     def _transport(self, loop_scope: LoopScope) -> LoopTransport:
+        """Return the transport of a loop. That loop's thread only."""
         return loop_scope.resource(self, lambda: self._new_transport(loop_scope))
 
     def _new_transport(self, loop_scope: LoopScope) -> LoopTransport:
@@ -143,6 +148,6 @@ class ForwardingClient(HttpClient):
 
 def _forwarded(answer: UpstreamAnswer, portal: Portal) -> UpstreamAnswer:
     """Return ``answer`` as it goes on to a client, with a body for handlers."""
-    answer.headers = response_headers(answer.headers)
+    answer.headers = end_to_end(answer.headers)
     answer.body = ForwardedBody(answer.body, portal)
     return answer

@@ -90,10 +90,18 @@ def outgoing_head(
     rules: RequestRules = DEFAULT_RULES,
 ) -> UpstreamRequest:
     """Return the same without looking for a body."""
-    method, version = _method(request), _http_version(request)
+    came: RawHeaders | None
+    headers: RawHeaders
+    if isinstance(request, BridgeRequest):
+        head = request._head
+        method, version, came = request.method, head.http_version, head.headers
+        headers = request._raw_headers
+    else:
+        method, version, came = _method(request), _http_version(request), _came(request)
+        headers = raw_headers(request)
     target, asked = _target(request, method, upstream, path, rules)
     headers, added = _fields_and_added(
-        rules.passed(raw_headers(request), _came(request)),
+        rules.passed(headers, came),
         upstream.origin,
         preserve_host,
         policy,
@@ -159,8 +167,6 @@ def _is_inside_escape(path: str, at: int) -> bool:
 
 def _method(request: AnyRequest) -> str:
     """Return the method as it was written; werkzeug makes it upper case."""
-    if isinstance(request, BridgeRequest):
-        return request.method
     written = str(request.environ.get("REQUEST_METHOD", ""))
     return written if written.upper() == request.method else request.method
 
@@ -172,6 +178,9 @@ def _target(
     (``None``: it names none)."""
     asked: bytes | None = None
     if isinstance(request, BridgeRequest):
+        target = request._head.target
+        if path is None and target[:1] == b"/" and not rules.refuse_dot_segments:
+            return upstream.base_path + target, None  # as nearly always
         form = split_target(request._head.target, method)
         below, query, asked = form.path, form.query, form.authority
     elif (uri := request.environ.get("RAW_URI")) and "rolo.headers" in request.environ:

@@ -36,8 +36,7 @@ from rolo.upstream.settings import (
 )
 from rolo.upstream.websocket import Handshake, UpstreamWebSocket
 from rolo.websocket.request import WebSocketRequest
-from rolo.wire.fields import RawHeaders
-from rolo.wire.hop_by_hop import interim_headers, response_headers
+from rolo.wire.hop_by_hop import response_headers
 from rolo.wire.target import parse_upstream
 
 
@@ -316,16 +315,7 @@ def interim_relay(request: Request) -> OnInterim | None:
     """Return what passes 1xx answers on to the client of ``request``, if its server can."""
     if not isinstance(request, BridgeRequest):
         return None
-    downstream = request._body.downstream
-    if not downstream.capabilities.interim:
-        return None
-
-    async def relay(status: int, headers: RawHeaders) -> None:
-        # 100 is sent by the server itself, when the body is asked for.
-        if status != 100:
-            await downstream.send_interim(status, interim_headers(headers))
-
-    return relay
+    return request._pass_interim if request._body.downstream.capabilities.interim else None
 
 
 def request_for_client(outgoing: UpstreamRequest, request: Request) -> Request:

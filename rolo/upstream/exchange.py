@@ -279,7 +279,7 @@ class Exchange:
                 raise error from cause
             if self._decoder is not None and cause is None:
                 self._decoder.eof()
-                self._body_complete(self._decoder.trailers, reusable=False)
+                self._body_complete(self._decoder.trailers, False)
                 return
             raise BodyInterrupted("the connection broke within the response body") from cause
         except UpstreamError as exc:
@@ -364,11 +364,10 @@ class Exchange:
             # Refused before it was sent (RFC 9110 section 10.1.1).
             self._upload.cancel()
         if head.framing is Framing.NONE:
-            self._body_complete([], reusable=not rest)
+            self._body_complete([], not rest)
         elif head.framing is Framing.LENGTH and len(rest) == head.length:
-            if rest:
-                body.begin_with(rest)
-            self._body_complete([], reusable=True)
+            body.fill(rest)
+            self._over(True)
         else:
             self._decoder = body_decoder(head.framing, head.length, self._settings.head_limits)
             if rest or self._decoder.done:
@@ -386,15 +385,20 @@ class Exchange:
             if body.full(self._settings.room):
                 self._connection.pause_reading()
         if decoder.done:
-            self._body_complete(decoder.trailers, reusable=not decoder.leftover)
+            self._body_complete(decoder.trailers, not decoder.leftover)
 
-    def _body_complete(self, trailers: RawHeaders, *, reusable: bool) -> None:
+    def _body_complete(self, trailers: RawHeaders, reusable: bool) -> None:
+        assert self.body is not None
+        self._decoder = None
+        self.body.finish(trailers)
+        self._over(reusable)
+
+    def _over(self, reusable: bool) -> None:
+        """All of the answer is here: see what becomes of the connection."""
         head, body = self.head, self.body
         assert head is not None
         assert body is not None
         self._answer_state = COMPLETE
-        self._decoder = None
-        body.finish(trailers)
         if not reusable or not head.keep_alive or self._request.writer is not None:
             self._give_up()
         elif self._request_state is not SENT:

@@ -68,9 +68,12 @@ class ForwardedBody(LoopBody):
     def trailers(self) -> list[tuple[bytes, bytes]]:
         return self.upstream.trailers
 
+    @property
+    def spent(self) -> bool:
+        return self._thread_reader is None and self.upstream.spent
+
     def close(self) -> None:
-        if not self.upstream.spent or self._thread_reader is not None:
-            self._portal.post(self._close)
+        self._portal.post(self._close)
 
     def _close(self) -> None:
         if self._thread_reader is not None:

@@ -79,7 +79,7 @@ class UpstreamBody(BodyStream):
 
     @property
     def spent(self) -> bool:
-        """There is nothing left of it, and nobody behind it: to close it is no use."""
+        """There is nothing left of it, and no connection behind it."""
         return self._ended and self._source is None and not self._pieces
 
     def close(self) -> None:
@@ -127,10 +127,12 @@ class UpstreamBody(BodyStream):
 
     # --- the exchange's side
 
-    def begin_with(self, piece: bytes) -> None:
-        """Add the first piece, which came with the head: nobody reads yet."""
-        self._pieces.append(piece)
-        self.buffered = len(piece)
+    def fill(self, whole: bytes) -> None:
+        """All of the body came with the head: nobody reads yet."""
+        if whole:
+            self._pieces.append(whole)
+            self.buffered = len(whole)
+        self._ended = True
 
     def push(self, pieces: list[bytes]) -> None:
         """Add pieces, none of them empty."""

@@ -89,7 +89,7 @@ class LoopTransport:
         )
 
     async def send(
-        self, request: UpstreamRequest, *, on_interim: OnInterim | None = None
+        self, request: UpstreamRequest, on_interim: OnInterim | None = None
     ) -> UpstreamAnswer:
         """Send ``request`` and return the answer as soon as its head is there.
 

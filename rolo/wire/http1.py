@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import http
 import re
 import typing as t
 
@@ -76,6 +77,12 @@ _MAX_CHUNK_LINE = 4096
 _MAX_CHUNK_EXTENSIONS = 16 * 1024
 _PLAIN_CHUNK_LINE = 18
 
+# The first lines of nearly all answers.
+_STATUS_LINES = {
+    (status.value, reason): b"HTTP/1.1 %d %b\r\n" % (status.value, reason)
+    for status in http.HTTPStatus
+    for reason in (status.phrase.encode("ascii"), b"")
+}
 _METHODS = {
     m.encode(): m for m in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 }
@@ -658,6 +665,9 @@ def status_line(status: int, reason: bytes) -> bytes:
 
     :raises ValueError: it would be another one
     """
+    known = _STATUS_LINES.get((status, reason))
+    if known is not None:
+        return known
     if not 100 <= status <= 999:
         raise ValueError(f"illegal status: {status}")
     if reason.translate(None, _IN_A_LINE):

@@ -9,6 +9,7 @@ import time
 import typing as t
 from time import perf_counter
 
+from rolo.bridge.request import BridgeRequest
 from rolo.errors import ClientDisconnected, EventStreamOver, RetryRefused, RoloError
 from rolo.gateway.chain import RequestContext, context_of
 from rolo.portal.containment import ERRORS, contained
@@ -201,9 +202,9 @@ class ProxyContext(RequestContext):
         chosen = self.chosen[1]
         if chosen is not None:
             return chosen
-        head = getattr(self.request, "head", None)
-        if head is None:
+        if not isinstance(self.request, BridgeRequest):
             return get_raw_path(self.request)
+        head = self.request._head
         return split_target(head.target, head.method).path.decode("latin-1")
 
     @path.setter
