@@ -39,7 +39,8 @@ class ReceivedFields(list[tuple[bytes, bytes]]):
     def __init__(self, pairs: t.Iterable[tuple[bytes, bytes]], lines: bytes | None = None) -> None:
         super().__init__(pairs)
         self.lines = lines
-        self.special = found = dict[bytes, bytes]()
+        found: dict[bytes, bytes] = {}
+        self.special = found
         """The values of those that are :data:`LOOKED_AT`, by names in lower case; repeated ones
         joined by commas (RFC 9110 section 5.3)."""
         self.underscored: t.AbstractSet[bytes] = _NONE
