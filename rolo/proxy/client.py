@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 
 from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
-from rolo.bridge.request import BridgeRequest
 from rolo.http_client import HttpClient
 from rolo.portal.portal import LoopScope, Portal, current_portal
 from rolo.proxy.outgoing import direct_request
