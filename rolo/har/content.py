@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import pathlib
+import shutil
 import tempfile
 import typing as t
+import weakref
 import zipfile
 
 PIECE = 64 * 1024
@@ -73,10 +75,14 @@ class InMemory(Content):
 
 
 class InFile(Content):
-    """The bytes of a file."""
+    """The bytes of a file.
 
-    def __init__(self, path: pathlib.Path) -> None:
+    :param owner: removes the file when nobody needs it any more
+    """
+
+    def __init__(self, path: pathlib.Path, owner: SpillDirectory | None = None) -> None:
         self.path = path
+        self._owner = owner
         self.size = path.stat().st_size
 
     def open(self) -> t.BinaryIO:
@@ -111,26 +117,29 @@ EMPTY: t.Final[Content] = InMemory()
 
 class SpillDirectory:
     """A directory for bodies that are too large for memory; made when there is one, and removed
-    with :meth:`close`, or with this object."""
+    by :meth:`close`, or when neither this object nor the content of one of its files is left."""
 
     def __init__(self) -> None:
-        self._directory: tempfile.TemporaryDirectory[str] | None = None
+        self._path: pathlib.Path | None = None
+        self._remove: t.Callable[[], object] = _nothing
         self._count = 0
 
     def new_file(self) -> pathlib.Path:
         """Return the path of a file that is not there yet; only we can read it."""
-        if self._directory is None:
-            self._directory = tempfile.TemporaryDirectory(
-                prefix="rolo-har-", ignore_cleanup_errors=True
-            )
+        if self._path is None:
+            self._path = pathlib.Path(tempfile.mkdtemp(prefix="rolo-har-"))
+            self._remove = weakref.finalize(self, shutil.rmtree, self._path, ignore_errors=True)
         self._count += 1
-        return pathlib.Path(self._directory.name, str(self._count))
+        return self._path / str(self._count)
 
     def close(self) -> None:
         """Remove the directory and what is in it."""
-        directory, self._directory = self._directory, None
-        if directory is not None:
-            directory.cleanup()
+        self._path = None
+        self._remove()
+
+
+def _nothing() -> None:
+    pass
 
 
 class Spool:
@@ -194,7 +203,7 @@ class Spool:
             return InMemory(b"".join(self._pieces))
         assert self._path is not None
         self._file.close()
-        return InFile(self._path)
+        return InFile(self._path, self._directory)
 
     def drop(self) -> None:
         """Let go of everything."""

@@ -24,6 +24,7 @@ from rolo.har.model import (
     Side,
     first,
 )
+from rolo.wire.charsets import charset_parameter
 from rolo.wire.content_codings import parse_codings
 
 Files = t.Callable[[str], Content]
@@ -68,7 +69,7 @@ def decoded_entry(place: Place, files: Files) -> Entry:
         http_version=request.get("httpVersion", str, "") or "HTTP/1.1",
         trailers=_fields(request, "_trailers"),
         started=_timestamp(place),
-        ended=max(0.0, place.get("time", float, 0.0)) / 1000,
+        ended=_seconds(max(0.0, place.get("time", float, 0.0))),
         comment=place.get("comment", str, ""),
         missed=place.get("_missed", bool, False),
         detail=place.get("_detail", str, t.cast(str, None)),
@@ -78,9 +79,9 @@ def decoded_entry(place: Place, files: Files) -> Entry:
     wait = 0.0
     if timings is not None:
         before = sum(_positive(timings, name) for name in ("blocked", "dns", "connect", "send"))
-        entry.sent, wait = before / 1000, _positive(timings, "wait") / 1000
+        entry.sent, wait = _seconds(before), _positive(timings, "wait") / 1000
     for each in place.objects("_interims", default=True):
-        at = each.get("time", float, 0.0) / 1000
+        at = _seconds(each.get("time", float, 0.0))
         entry.interims.append(Interim(at, each.need("status", int), _fields(each, "headers")))
     entry.answer = _answer(response, files, entry.sent + wait)
     entry.error = next(
@@ -99,6 +100,10 @@ def decoded_entry(place: Place, files: Files) -> Entry:
     if "_webSocketMessages" in place or place.get("_resourceType", str, "") == "websocket":
         _websocket(entry, place, response, files)
     return entry
+
+
+def _seconds(milliseconds: float) -> float:
+    return round(milliseconds / 1000, 6)
 
 
 def _positive(place: Place, name: str) -> float:
@@ -151,7 +156,7 @@ def _bytes(place: Place, files: Files, kind: str) -> Content | None:
     text = place.get("text", str, t.cast(str, None))
     if text is None:
         return None
-    if place.get("encoding", str, "") == "base64":
+    if "base64" in (place.get("encoding", str, ""), place.get("_encoding", str, "")):
         return InMemory(_base64(place, "text"))
     return InMemory(encoded_text(text, kind))
 
@@ -213,7 +218,7 @@ def _answer(response: Place, files: Files, at: float) -> Answer | None:
     for number, each in enumerate(response.get("_pieces", list, [])):
         try:
             ms, size = each
-            pieces.add(ms / 1000, size)
+            pieces.add(_seconds(ms), size)
         except (TypeError, ValueError, OverflowError):
             raise response.fault(f"_pieces[{number}]", f"not [time, size]: {each!r}") from None
     body: Content | None = EMPTY
@@ -226,7 +231,7 @@ def _answer(response: Place, files: Files, at: float) -> Answer | None:
         headers=headers,
         body=body,
         is_decoded=is_decoded,
-        at=response.get("_time", float, at * 1000) / 1000,
+        at=_seconds(response.get("_time", float, at * 1000)),
         pieces=pieces,
         trailers=_fields(response, "_trailers"),
         http_version=response.get("httpVersion", str, "") or "HTTP/1.1",
@@ -240,7 +245,10 @@ def _content(content: Place, headers: Fields, files: Files) -> tuple[Content | N
     if "_encodedFile" in content:
         return _file(content, "_encodedFile", files), False
     codings = parse_codings(first(headers, "content-encoding"))
-    body = _bytes(content, files, content.get("mimeType", str, ""))
+    kind = content.get("mimeType", str, "")
+    if charset_parameter(kind) is None:  # which browsers leave out here
+        kind = first(headers, "content-type") or kind
+    body = _bytes(content, files, kind)
     if body is None:
         # Browsers leave out what they do not have any more, and say how long it was.
         known_empty = content.get("size", float, 0.0) == 0.0
@@ -297,7 +305,7 @@ def _message_time(place: Place, started: float) -> float:
     time = place.get("time", float, 0.0)
     if time <= 0:
         return 0.0
-    return (time / 1000 if time > _MILLISECONDS else time) - started
+    return round((time / 1000 if time > _MILLISECONDS else time) - started, 6)
 
 
 def _close_frame(at: float, by: Side, data: str) -> Close:

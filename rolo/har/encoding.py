@@ -88,7 +88,7 @@ def encoded_entry(entry: Entry, embedding: Embedding) -> Json:
         close = entry.close
         written["_webSocketClose"] = {
             "by": close.by,
-            "time": entry.started + close.at,
+            "time": round(entry.started + close.at, 6),
             "code": close.code,
             "reason": close.reason,
         }
@@ -151,8 +151,11 @@ def _post_data(entry: Entry, embedding: Embedding) -> Json:
         data["_file"] = embedding.attach(body.pieces(), media_type(entry.headers))
     else:
         content = body.read()
-        data |= _text(content, kind)
-        if media_type(entry.headers) == FORM and "encoding" not in data:
+        text = _text(content, kind)
+        data["text"] = text["text"]
+        if "encoding" in text:
+            data["_encoding"] = text["encoding"]  # HAR has no bytes here
+        elif media_type(entry.headers) == FORM:
             data["params"] = fields(parse_qsl(data["text"], keep_blank_values=True))
     return data
 
@@ -270,7 +273,7 @@ def _message(entry: Entry, message: Message) -> Json:
     text = isinstance(message.data, str)
     return {
         "type": "send" if message.by == "client" else "receive",
-        "time": entry.started + message.at,
+        "time": round(entry.started + message.at, 6),
         "opcode": 1 if text else 2,
         "data": message.data
         if isinstance(message.data, str)
@@ -293,7 +296,7 @@ def _events(entry: Entry, limit: int) -> list[Json]:
             data, pieces = decoded(answer.body, pieces, codings)
         return [
             {
-                "time": entry.started + at,
+                "time": round(entry.started + at, 6),
                 "eventName": event.event or "message",
                 "eventId": event.id or "",
                 "data": event.data,

@@ -68,12 +68,15 @@ def _parse(data: bytes, path: pathlib.Path, files: Files) -> Recording:
     log = Place(path, "", document).object("log")
     missed = log.get("_missed", dict, {})
     creator = log.get("creator", dict, {})
+    extra = {key: value for key, value in log.value.items() if key not in _MEANT}
+    if not extra.get("pages"):
+        extra.pop("pages", None)  # there is always such a list
     return Recording(
         entries=[decoded_entry(each, files) for each in log.objects("entries")],
         creator=(str(creator.get("name", "")), str(creator.get("version", ""))),
         missed_events=int(missed.get("events", 0)),
         missed_bytes=int(missed.get("bytes", 0)),
-        extra={key: value for key, value in log.value.items() if key not in _MEANT},
+        extra=extra,
     )
 
 

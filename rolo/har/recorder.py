@@ -77,6 +77,8 @@ class Recorder(Observer):
     :param max_messages: bytes of messages that are kept of one websocket, likewise
     :param max_memory: bytes that bodies may take in memory, all together; others are in
         temporary files until the recorder is garbage, or :meth:`discard` is called
+    :param forwarded_only: record what an upstream has answered, or was to answer, and not what
+        handlers have answered themselves
     :param on_entry: called with each entry when it is complete, on the recorder's thread
     """
 
@@ -92,6 +94,7 @@ class Recorder(Observer):
         max_searched: int = 4 * 1024 * 1024,
         max_messages: int = 16 * 1024 * 1024,
         max_memory: int = 8 * 1024 * 1024,
+        forwarded_only: bool = False,
         on_entry: t.Callable[[Entry], None] | None = None,
     ) -> None:
         self.redaction = redaction
@@ -100,6 +103,7 @@ class Recorder(Observer):
         self.max_searched = max_searched
         self.max_messages = max_messages
         self.max_memory = max_memory
+        self.forwarded_only = forwarded_only
         self.on_entry = on_entry
         self._lock = threading.Lock()
         self._open: dict[Exchange, _Open] = {}
@@ -199,8 +203,7 @@ class Recorder(Observer):
         record = self._of(event)
         with self._lock:
             del self._open[event.exchange]
-        head = event.exchange.head
-        if head is not None and head.extensions.get(REPLAYED):
+        if not self._wants(event):
             self._drop(record)
             return
         entry = record.entry
@@ -214,6 +217,13 @@ class Recorder(Observer):
             self.on_entry(entry)
 
     # --- how entries are made
+
+    def _wants(self, event: Ended) -> bool:
+        head = event.exchange.head
+        if head is not None and head.extensions.get(REPLAYED):
+            return False
+        was_forwarded = event.upstream_status is not None or event.outcome == "failed"
+        return was_forwarded or not self.forwarded_only
 
     def _of(self, event: Event) -> _Open:
         """Return what is recorded of the exchange of ``event``, new if this is its first, or
