@@ -30,6 +30,9 @@ class _Silence:
     def spoil(self, downstream: t.Any, portal: Portal) -> t.Any:
         return _Mute()
 
+    def spoil_blocking(self, answer: t.Any) -> t.Any:
+        return answer  # there is no way to say nothing
+
 
 def no_answer() -> Response:
     """Return what breaks the connection off. A server that cannot (WSGI) answers 502."""

@@ -58,6 +58,7 @@ def pattern_of(entry: Entry, match: tuple[str, ...]) -> RequestPattern:
     wanted: dict[str, t.Any] = {}
     parts = entry.parts
     path: str | None = None
+    absent: list[Path] = []
     for name in match:
         kind, _, inner = name.partition(":")
         if name == "method":
@@ -79,7 +80,11 @@ def pattern_of(entry: Entry, match: tuple[str, ...]) -> RequestPattern:
         elif kind == "cookie":
             _put(wanted, "cookies", inner, _cookies(entry))
         elif kind == "json":
-            wanted["json"] = _AtPaths.of(wanted.get("json"), inner, _json(entry))
+            absent.append(parse_path(inner))
+            if (document := _json(entry)) is not MISSING:
+                wanted["json"] = _AtPaths.of(wanted.get("json"), inner, document)
+    if absent and "json" not in wanted:
+        wanted["when"] = _Without(absent)
     return RequestPattern(path=path, **wanted)
 
 
@@ -202,6 +207,21 @@ class _AtPaths(Matcher):
 
     def __repr__(self) -> str:
         return ", ".join(f"{path}: {described(wanted)}" for path, wanted in self.places.items())
+
+
+class _Without:
+    """Whether a request has no JSON, or none at some places, as the recorded one had not."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self._paths = paths
+        self.__name__ = "a body without JSON there"
+
+    def __call__(self, seen: Seen) -> bool:
+        try:
+            document = seen.json
+        except ValueError:
+            return True
+        return not any(values_at(document, path) for path in self._paths)
 
 
 def values_at(document: t.Any, path: Path) -> list[t.Any]:

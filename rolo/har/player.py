@@ -251,7 +251,12 @@ class Player:
         body = ReplayedBody(entry, answer, pace)
         headers = _headers(answer, request.method, complete=not body.broken)
         return LazyResponse(
-            UpstreamAnswer(answer.status, answer.reason.encode("latin-1"), headers, body)
+            UpstreamAnswer(
+                answer.status,
+                answer.reason.encode("latin-1"),
+                headers,
+                body.blocking() if portal is None else body,
+            )
         )
 
     # --- websockets

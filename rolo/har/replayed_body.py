@@ -9,7 +9,7 @@ from rolo.errors import BrokenAsRecorded
 from rolo.har.content import PIECE
 from rolo.har.model import Answer, Entry
 from rolo.har.pace import AtOnce, Pace
-from rolo.net.body import LoopBody
+from rolo.net.body import Body, LoopBody
 from rolo.wire.fields import RawHeaders
 
 
@@ -38,8 +38,11 @@ class ReplayedBody(LoopBody):
             yield piece
         await self._end()
 
+    def blocking(self) -> BlockingBody:
+        """Return the same body for a server without a loop: its threads wait."""
+        return BlockingBody(self)
+
     def __iter__(self) -> t.Iterator[bytes]:
-        # For servers without a loop: waiting is their thread's.
         with asyncio.Runner() as runner:
             for at, piece in self._pieces():
                 if at is not None:
@@ -87,3 +90,22 @@ class ReplayedBody(LoopBody):
             (name.encode("latin-1"), value.encode("latin-1"))
             for name, value in self._answer.trailers
         ]
+
+
+class BlockingBody(Body):
+    """A :class:`ReplayedBody` that only sync code iterates."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: ReplayedBody) -> None:
+        self._body = body
+
+    def __iter__(self) -> t.Iterator[bytes]:
+        return iter(self._body)
+
+    @property
+    def trailers(self) -> RawHeaders:
+        return self._body.trailers
+
+    def read_whole_nowait(self) -> bytes | None:
+        return self._body.read_whole_nowait()

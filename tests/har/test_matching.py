@@ -45,6 +45,13 @@ def test_json_bodies_and_parts_of_them(match, body, same):
     assert answered(recorded, match, sent=body, headers=JSON) is same
 
 
+def test_where_no_json_was_sent_none_is_wanted():
+    recorded = entry(sent=b"text")
+    assert answered(recorded, ["json:$.id"], sent=b"other")
+    assert answered(recorded, ["json:$.id"], sent=b'{"a": 1}')
+    assert not answered(recorded, ["json:$.id"], sent=b'{"id": 1}')
+
+
 @pytest.mark.parametrize(
     ("match", "target", "headers", "same"),
     [

@@ -106,6 +106,19 @@ def test_an_answer_that_never_came_is_a_connection_that_breaks(replayed):
         wire.get("/")
 
 
+def test_a_server_without_a_loop_replays_what_it_can(replayed):
+    never = Entry("GET", f"{H}/never", outcome="aborted")
+    broken = streamed(b"one", b"two", outcome="aborted").entries[0]
+    recording = Recording([*streamed(b"a", b"b"), never, broken])
+    player, url = replayed(recording, server="werkzeug", pace="gated", match=["method", "path"])
+    player.step(2)
+    assert fetch(url).body == b"ab"
+    assert fetch(url, "/never").status == 502
+    player.open()
+    with pytest.raises(Truncated):
+        fetch(url)
+
+
 def test_a_stream_that_the_client_left_ends_when_it_left(recorded, replayed):
     left = threading.Event()
 
