@@ -35,6 +35,12 @@ NUMBERS = [
         "wire.websocket_frames:_AT_ONCE",
         256 * KIB,
     ),
+    (
+        WEBSOCKETS,
+        "with the body read (1 MiB at most",
+        "upstream.settings:WebSocketSettings().max_refusal",
+        MIB,
+    ),
     (WEBSOCKETS, "A message counts 64 bytes more", "wire.websocket_frames:OVERHEAD", 64),
     (WEBSOCKETS, "does not count: 4 KiB at each end", "net.websocket:_UNCOUNTED", 4 * KIB),
     (REWRITING, "(up to ten tries)", "proxy.hooks.context:MAX_TRIES", 10),
