@@ -130,3 +130,9 @@ def test_one_media_type_or_none_is_believed(values, said):
             one_type(values)
     else:
         assert one_type(values) == said
+
+
+def test_half_a_character_is_no_text():
+    with pytest.raises(UndecodableBody, match="the text is no utf-16"):
+        charsets.decode_text(b"a", codec_of("utf-16le"))
+    assert charsets.decode_text(b"a\0", codec_of("utf-16le")) == "a"

@@ -59,3 +59,14 @@ def test_a_carriage_return_alone_is_refused_and_a_tab_is_part_of_the_value(field
         fields["A"] = "1\r2"
     fields["A"] = "1\t\xe9"
     assert fields["a"] == "1\t\xe9"
+
+
+def test_fields_are_taken_out_and_counted():
+    fields = HeaderFields([(b"A", b"1"), (b"a", b"2"), (b"B", b"3")])
+    assert (len(fields), repr(fields)) == (3, f"HeaderFields({fields.pairs!r})")
+    assert fields.pop("a") == "1"
+    assert fields.pop("a") is None
+    assert fields.pop("a", "default") == "default"
+    assert fields.pairs == [(b"B", b"3")]
+    del fields["b"]
+    assert list(fields) == []

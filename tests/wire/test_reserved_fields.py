@@ -101,3 +101,16 @@ def test_an_answer_without_a_body_is_in_no_coding():
 def test_an_answer_of_which_nobody_knows_the_end_is_not_written(fields):
     with pytest.raises(ValueError, match=r"Content-Length|Transfer-Encoding"):
         answer_fields(fields, None, bodiless=False)
+
+
+def test_a_length_is_right_if_it_is_that_of_the_body_or_a_number_at_least():
+    for headers, length, kept in [
+        ([(b"Content-Length", b"3")], 3, True),
+        ([(b"Content-Length", b"3")], None, True),
+        ([(b"content-length", b"3")], 4, False),
+        ([(b"Content-Length", b"+3")], 3, False),
+    ]:
+        fields = answer_fields(headers, length, bodiless=False)
+        assert (fields == headers) == kept
+    with pytest.raises(ValueError, match=r"Content-Length b'\+3'"):
+        answer_fields([(b"Content-Length", b"+3")], None, bodiless=False)
