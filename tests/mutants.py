@@ -55,6 +55,12 @@ NEAREST = {
         f"rolo/proxy/hooks/{name}.py": ["tests/proxy/hooks/test_hooks_in_memory.py"]
         for name in ("bodies", "context", "editable", "exchange", "hook_run", "phases", "way_back")
     },
+    "rolo/proxy/handler.py": ["tests/proxy/hooks/test_handler_in_memory.py"],
+    "rolo/proxy/client.py": ["tests/test_caches.py", "tests/proxy/test_outgoing.py"],
+    "rolo/proxy/proxy.py": [
+        "tests/proxy/hooks/test_hooks_in_memory.py",
+        "tests/proxy/hooks/test_handler_in_memory.py",
+    ],
     "rolo/proxy/forwarded_fields.py": ["tests/wire/test_hop_by_hop.py"],
     "rolo/proxy/outgoing.py": ["tests/proxy/test_outgoing.py", "tests/wire/test_hop_by_hop.py"],
     "rolo/net/websocket.py": [
