@@ -1,6 +1,7 @@
 """A websocket on a blocking socket: the rules of the one on the loop, with the waiting done by
 threads."""
 
+import contextlib
 import socket
 import threading
 
@@ -244,3 +245,23 @@ def test_the_socket_of_a_101_is_no_more_of_the_pools():
     assert connections[1].recv(10) == b""
     for each in (sock, *connections):
         each.close()
+
+
+def test_an_answer_to_a_ping_that_found_no_room_goes_out_while_we_receive(pair):
+    websocket, origin = pair()
+    filled, got = 0, []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            filled += websocket._sock.send(bytes(65536))
+    origin.send(PING, b"hi")
+    receiving = in_background(lambda: got.append(websocket.receive(PATIENCE).data))
+    for _ in range(1000):  # nobody tells that it waits for room
+        if websocket._unsent:
+            break
+        threading.Event().wait(0.005)
+    origin.wire.read_exactly(filled)
+    pong = origin.frame()
+    assert (pong.opcode, pong.payload) == (PONG, b"hi")
+    origin.text("go on")
+    receiving.join(PATIENCE)
+    assert got == ["go on"]
