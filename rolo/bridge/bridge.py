@@ -113,7 +113,7 @@ class Bridge:
         """End the threads, waiting ``timeout`` seconds for handlers that still run
         (``None``: for as long as they take). Call it when the loop has stopped; handlers that
         wait for it get :class:`NoPortalError`. No exchange may be started afterwards."""
-        self._handlers.abandon_loop_scopes()
+        self._handlers.abandon_loop_scopes(timeout)
         self.workers.shutdown(timeout=timeout)
         self._websocket_workers.shutdown(timeout=timeout)
         if self.observation is not None:

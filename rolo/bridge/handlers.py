@@ -70,12 +70,13 @@ class Handlers:
         if loop_scope is not None:
             await loop_scope.close()
 
-    def abandon_loop_scopes(self) -> None:
-        """Let go the threads that wait for a loop: none of them runs any more."""
+    def abandon_loop_scopes(self, timeout: float | None) -> None:
+        """Let go the threads that wait for a loop, none of which runs any more, and end those
+        that were its own, waiting ``timeout`` seconds for them."""
         loop_scopes, self._loop_scopes = self._loop_scopes, {}
         self._recent = None
         for loop_scope in loop_scopes.values():
-            loop_scope.abandon()
+            loop_scope.abandon(timeout)
 
     async def run(self, portal: Portal, function: t.Callable[..., t.Any], *args: t.Any) -> None:
         """Run ``function`` for the exchange of ``portal``; what it raises is raised."""

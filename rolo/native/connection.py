@@ -139,6 +139,8 @@ class ServerState:
         self.observation = observation
         self.loop = asyncio.get_running_loop()
         self.connections: set[Connection | Http2Connection] = set()
+        self._outliving: set[asyncio.Task[None]] = set()
+        """Exchanges and websockets that go on though their connection is closed."""
         self.draining = False
         # One for all: what is read is copied out before the next read begins. Pages of it
         # that are never read into cost nothing.
@@ -170,7 +172,7 @@ class ServerState:
         for connection in list(self.connections):
             connection.drain_out()
         await self._wait_empty(grace)
-        tasks = [task for connection in self.connections for task in connection.tasks]
+        tasks = self._outliving.union(*(connection.tasks for connection in self.connections))
         for task in tasks:
             task.cancel()
         if tasks:
@@ -181,17 +183,29 @@ class ServerState:
         await self._ticker.close()
 
     async def _wait_empty(self, timeout: float | None) -> None:
-        if not self.connections:
+        if not self.connections and not self._outliving:
             return
         self._empty = self.loop.create_future()
         await asyncio.wait((self._empty,), timeout=timeout)
         self._empty = None
 
     def remove(self, connection: Connection | Http2Connection) -> None:
-        """Forget a connection that is closed."""
+        """Forget a connection that is closed, but not what is done for it still."""
         self.connections.discard(connection)
-        if not self.connections and self._empty is not None and not self._empty.done():
-            self._empty.set_result(None)
+        for task in connection.tasks:
+            self._outliving.add(task)
+            task.add_done_callback(self._outlived)
+        self._look_whether_empty()
+
+    def _outlived(self, task: asyncio.Task[None]) -> None:
+        self._outliving.discard(task)
+        self._look_whether_empty()
+
+    def _look_whether_empty(self) -> None:
+        empty = self._empty
+        if empty is None or empty.done() or self.connections or self._outliving:
+            return
+        empty.set_result(None)
 
     def look(self, now: float) -> None:
         """Look at all deadlines; called by the ticker."""

@@ -46,7 +46,15 @@ class HookRunner:
         """
         if threads is None:
             threads = portal.threaded
-        return portal.loop_scope.resource((cls, threads), lambda: cls(threads))
+        loop_scope = portal.loop_scope
+
+        def create() -> HookRunner:
+            made = cls(threads)
+            if made.pool is not None:
+                loop_scope.pools.append(made.pool)
+            return made
+
+        return loop_scope.resource((cls, threads), create)
 
     async def run(self, portal: Portal, function: t.Callable[..., T], *args: t.Any) -> T:
         """Run ``function`` for the exchange of ``portal``, and return what it returns.
@@ -65,7 +73,7 @@ class HookRunner:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Wait for what was started, and end the threads."""
+        """Wait for what was started, and let the threads end."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5.0)
         if self.pool is not None:

@@ -21,7 +21,7 @@ import greenlet
 
 from rolo.errors import ClientDisconnected, NoPortalError, RoloError
 from rolo.portal.containment import contained
-from rolo.portal.workers import Workers, wait
+from rolo.portal.workers import WorkerPool, Workers, wait
 
 T = t.TypeVar("T")
 
@@ -129,6 +129,9 @@ class LoopScope:
         """The thread that runs the loop; ``None`` if no sync code of ours runs there."""
         self._resources: dict[t.Any, t.Any] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self.pools: list[WorkerPool] = []
+        """Threads beside those of the handlers, for the bridge to end when the loop has
+        stopped: what is closed here may start more until then."""
         self.idle: list[HandlerGreenlet] = []
         """Greenlets that wait for the next handler."""
         self.parked: set[Waiting] = set()
@@ -195,10 +198,13 @@ class LoopScope:
         while self.idle:
             self.idle.pop().throw(greenlet.GreenletExit)
 
-    def abandon(self) -> None:
-        """Release the threads that still wait for the loop, which has stopped. Any thread."""
+    def abandon(self, timeout: float | None) -> None:
+        """Release the threads that still wait for the loop, which has stopped, and end those of
+        :attr:`pools`, waiting ``timeout`` seconds for them. Any thread."""
         for parked in list(self.parked):
             parked.release()
+        for pool in self.pools:
+            pool.shutdown(timeout=timeout)
 
     def take_greenlet(self) -> HandlerGreenlet:
         """Return an idle greenlet, or a new one. The loop's thread only."""

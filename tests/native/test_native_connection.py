@@ -536,3 +536,38 @@ def test_the_target_is_taken_apart(target, path, query):
         assert (head.scheme, head.size) == ("http", len(whole))
 
     test()
+
+
+# --- stopping ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_what_outlives_its_client_is_waited_for_when_the_server_stops(kind):
+    @serving()
+    async def test(state, handler, clock):
+        cleaning, go_on, done = asyncio.Event(), asyncio.Event(), []
+
+        async def serve(d):
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                cleaning.set()
+                await go_on.wait()
+                done.append(kind)
+
+        handler.http = handler.websocket = serve
+        client = Client(state)
+        client.send(GET if kind == "http" else HANDSHAKE)
+        await turns()
+        task = client.connection.task
+        client.leave()
+        stopping = asyncio.ensure_future(state.shutdown(None))
+        await turns()
+        assert not stopping.done()
+        task.cancel()  # as the bridge does when it hears of the client
+        await cleaning.wait()
+        go_on.set()
+        await stopping
+        assert done == [kind]
+
+    test()

@@ -354,8 +354,8 @@ def test_a_thread_that_waits_for_a_loop_that_stopped_is_released():
         each.start()
     while len(scope.parked) < 2:
         threading.Event().wait(0.001)
-    scope.abandon()
-    scope.abandon()  # once more does no harm
+    scope.abandon(5)
+    scope.abandon(5)  # once more does no harm
     for each in threads:
         each.join(5)
     loop.close()

@@ -105,3 +105,22 @@ def test_closing_waits_for_nothing_else(threads):
         await runner.close()
 
     running(main, threads)
+
+
+def test_what_is_begun_after_the_close_leaves_no_thread_when_the_loop_has_stopped():
+    """A relay that is cut when the loop ends calls its hooks at the very last."""
+    ran = threading.Event()
+
+    async def run():
+        scope = LoopScope(asyncio.get_running_loop(), threading.get_ident())
+        portal = Portal(scope)
+        HookRunner.of(portal, threads=True).start(portal, lambda: None)
+        await scope.close()
+        HookRunner.of(portal, threads=True).start(portal, ran.set)
+        await asyncio.to_thread(ran.wait, 5)
+        return scope
+
+    scope = asyncio.run(run())
+    assert any(thread.name.startswith("rolo-hook") for thread in threading.enumerate())
+    scope.abandon(5)
+    assert not any(thread.name.startswith("rolo-hook") for thread in threading.enumerate())

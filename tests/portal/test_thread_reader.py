@@ -157,7 +157,7 @@ def test_a_loop_that_stops_lets_its_threads_go():
     assert started.wait(5)
     loop.call_soon_threadsafe(loop.stop)
     running.join(5)
-    loop_scope.abandon()
+    loop_scope.abandon(5)
     taking.join(5)
     assert results == ["the event loop stopped while a handler waited for it"]
     for task in asyncio.all_tasks(loop):
