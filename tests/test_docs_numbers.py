@@ -43,6 +43,12 @@ NUMBERS = [
     ),
     (WEBSOCKETS, "A message counts 64 bytes more", "wire.websocket_frames:OVERHEAD", 64),
     (WEBSOCKETS, "does not count: 4 KiB at each end", "net.websocket:_UNCOUNTED", 4 * KIB),
+    (
+        WEBSOCKETS,
+        "with the body read (1 MiB at most",
+        "upstream.settings:WebSocketSettings().max_refusal",
+        MIB,
+    ),
     (REWRITING, "(up to ten tries)", "proxy.hooks.context:MAX_TRIES", 10),
     (REWRITING, "the request was sent ten times", "proxy.hooks.context:MAX_TRIES", 10),
     (REWRITING, "is kept up to 64 KiB", "bridge.body_record:ALWAYS_KEPT", 64 * KIB),

@@ -94,7 +94,7 @@ class AsgiHttpDownstream(Watched):
     def _admit(self) -> None:
         head = self.head
         try:
-            admitted = admit(head.method, head.headers, head.http_version)
+            admitted = admit(head.method, head.target, head.headers, head.http_version)
         except DownstreamError as exc:
             self.fault = exc
         else:

@@ -25,6 +25,7 @@ from rolo.wire.fields import RESERVED, RawHeaders, values_of
 from rolo.wire.handshake import is_key
 from rolo.wire.http1 import check_head
 from rolo.wire.reserved_fields import answer_fields
+from rolo.wire.target import refuse_fragment
 
 # What the 101 itself says (RFC 6455 section 4.2.2).
 _OF_THE_HANDSHAKE = RESERVED.union(
@@ -163,8 +164,9 @@ def check_handshake(head: RequestHead) -> None:
     """Refuse what RFC 6455 section 4.2.1 does, and not every server does.
 
     :raises BadRequest: the key is not 16 bytes in base64, there are several keys or versions,
-        or a body
+        a body, or a fragment in the target
     """
+    refuse_fragment(head.target)
     names = [name.lower() for name, _ in head.headers]
     if b"content-length" in names or b"transfer-encoding" in names:
         raise BadRequest("websocket handshake with a body")

@@ -92,9 +92,10 @@ def _refused(request: Request) -> Response | None:
     headers = [(_bytes(name), _bytes(value)) for name, value in request.headers]
     if "Host" not in request.headers:
         headers.append((b"Host", _bytes(environ.get("HTTP_HOST") or environ["SERVER_NAME"])))
+    target = _bytes(environ.get("RAW_URI") or environ.get("REQUEST_URI") or "")
     version = str(environ.get("SERVER_PROTOCOL", "HTTP/1.1")).removeprefix("HTTP/")
     try:
-        admit(environ["REQUEST_METHOD"], headers, _VERSIONS.get(version, version))
+        admit(environ["REQUEST_METHOD"], target, headers, _VERSIONS.get(version, version))
     except DownstreamError as error:
         LOG.warning("%s refused: %s", line_of(request), describe(error))
         return error_response(error)

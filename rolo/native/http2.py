@@ -643,6 +643,6 @@ def _check(head: RequestHead, limits: HeadLimits) -> None:
         raise HeadTooLarge(f"{len(head.headers)} header fields")
     if len(head.target) > limits.max_target:
         raise TargetTooLong(f"request target of {len(head.target)} bytes")
-    admit(head.method, head.headers, "2")
+    admit(head.method, head.target, head.headers, "2")
     if head.target[:1] != b"/" and not (head.target == b"*" and head.method == "OPTIONS"):
         raise BadRequest(f"malformed request target: {head.target!a}")

@@ -236,7 +236,10 @@ class _Handler(WSGIRequestHandler):
         ]
         try:
             self._admitted = admit(
-                self.command, self._raw_headers, self.request_version.removeprefix("HTTP/")
+                self.command,
+                self.path.encode("latin-1"),
+                self._raw_headers,
+                self.request_version.removeprefix("HTTP/"),
             )
         except DownstreamError as error:
             LOG.warning("%s refused: %s", ascii(self.requestline)[1:-1], describe(error))

@@ -13,6 +13,7 @@ from rolo.errors import BadRequest, HttpVersionNotSupported, UnusableMethod
 from rolo.wire.fields import RawHeaders
 from rolo.wire.http1 import Framing, is_host, list_items, request_framing
 from rolo.wire.received import received
+from rolo.wire.target import refuse_fragment
 
 _FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 # As ASGI writes them; HTTP/2 and up have framing of their own.
@@ -32,11 +33,12 @@ class Admitted(t.NamedTuple):
     """The client waits for 100 (Continue) before it sends the body."""
 
 
-def admit(method: str, headers: RawHeaders, http_version: str) -> Admitted:
+def admit(method: str, target: bytes, headers: RawHeaders, http_version: str) -> Admitted:
     """Check a request head.
 
+    :param target: as far as the server tells
     :param http_version: ``"1.0"``, ``"1.1"``, ``"2"`` or ``"3"``
-    :raises BadRequest: ambiguous framing; no Host, several, or one that is none
+    :raises BadRequest: ambiguous framing; no Host, several, or one that is none; a fragment
     :raises UnknownTransferCoding: a body in a coding other than ``chunked``
     :raises UnusableMethod: CONNECT: there are no tunnels through here
     :raises HttpVersionNotSupported: as named
@@ -45,6 +47,7 @@ def admit(method: str, headers: RawHeaders, http_version: str) -> Admitted:
         raise HttpVersionNotSupported(f"HTTP/{http_version}")
     if method == "CONNECT":
         raise UnusableMethod("CONNECT makes no tunnel here")
+    refuse_fragment(target)
     found = received(headers).special
     host = found.get(b"host")
     if host is None:

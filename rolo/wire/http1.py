@@ -41,11 +41,13 @@ _VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
 # them, and the second is tried when it misses one.
 _FIELD = re.compile(rb"(?m)^(" + _TOKEN + rb"): (?![ \t])(" + _VALUE + rb")(?<![ \t])\r\n")
 _BLANK_FIELD = re.compile(rb"(?m)^(" + _TOKEN + rb"):[ \t]*+(" + _VALUE + rb")\r\n")
-_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e\x80-\xff]++) HTTP/(\d\.\d)\r\n")
+# No fragment: RFC 9112 section 3.2 has none in any form of a target. Obs-text passes.
+_TARGET = rb"[\x21\x22\x24-\x7e\x80-\xff]++"
+_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") (" + _TARGET + rb") HTTP/(\d\.\d)\r\n")
 # The space before an empty reason is often forgotten (RFC 9112 section 4 asks for it).
 _STATUS_LINE = re.compile(rb"HTTP/1\.(\d) ([1-9]\d\d)(?: (" + _VALUE + rb"))?\r\n")
 _TOKEN_ONLY = re.compile(_TOKEN)
-_TARGET_ONLY = re.compile(rb"[\x21-\x7e\x80-\xff]+")
+_TARGET_ONLY = re.compile(_TARGET)
 # uri-host [":" port] of RFC 9110 section 7.2, or nothing. Obs-text passes: what a name
 # means is the resolver's business, what matters here is that it ends where we think.
 _HOST = re.compile(

@@ -187,11 +187,22 @@ class TargetForm:
     """Of the absolute and authority forms; it outranks Host (RFC 9112 section 3.2.2)."""
 
 
+def refuse_fragment(target: bytes) -> None:
+    """Refuse a target with a ``#`` in it: fragments are never sent (RFC 9110 section 4.2.5), and
+    whoever sees one in a path takes it for another path than whoever drops it.
+
+    :raises BadRequest: it has one
+    """
+    if b"#" in target:
+        raise BadRequest("fragment in the request target")
+
+
 def split_target(target: bytes, method: str) -> TargetForm:
     """Take a request target apart.
 
-    :raises BadRequest: it is none of the four forms, or holds a control or a space
+    :raises BadRequest: it is none of the four forms, or holds a control, a space or a fragment
     """
+    refuse_fragment(target)
     if _TARGET.fullmatch(target) is None:
         raise BadRequest("control character or space in the request target")
     if target[:1] == b"/" and method != "CONNECT":

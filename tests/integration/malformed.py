@@ -163,6 +163,8 @@ MALFORMED = {
     "DEL in the target": head("GET /outer-MARK\x7f HTTP/1.1"),
     "a user in the target": head("GET http://a:b@proxied.test/outer-MARK HTTP/1.1"),
     "a target of ftp": head("GET ftp://proxied.test/outer-MARK HTTP/1.1"),
+    "a fragment in the target": head("GET /outer-MARK#part HTTP/1.1"),
+    "a fragment behind a query": head("GET /outer-MARK?a=b#part HTTP/1.1"),
     "a target without a slash": head("GET outer-MARK HTTP/1.1"),
     "an asterisk for GET": head("GET * HTTP/1.1"),
     "a method with a colon": head("G:T /outer-MARK HTTP/1.1"),

@@ -42,7 +42,7 @@ def fields(*lines):
     ],
 )  # fmt: skip
 def test_what_a_head_says_of_its_body(version, lines, expected):
-    assert admit("POST", [HOST, *fields(*lines)], version) == expected
+    assert admit("POST", b"/", [HOST, *fields(*lines)], version) == expected
 
 
 @pytest.mark.parametrize(
@@ -62,23 +62,29 @@ def test_what_a_head_says_of_its_body(version, lines, expected):
 )
 def test_what_may_not_enter(version, lines, error):
     with pytest.raises(error):
-        admit("POST", [HOST, *fields(*lines)], version)
+        admit("POST", b"/", [HOST, *fields(*lines)], version)
 
 
 def test_host_is_required_by_http_1_1_only():
     with pytest.raises(errors.BadRequest, match="no Host"):
-        admit("GET", [], "1.1")
-    assert admit("GET", [], "1.0").framing is Framing.NONE
-    assert admit("GET", [], "2").framing is None
+        admit("GET", b"/", [], "1.1")
+    assert admit("GET", b"/", [], "1.0").framing is Framing.NONE
+    assert admit("GET", b"/", [], "2").framing is None
 
 
 @pytest.mark.parametrize("host", [b"a b", b"a/b", b"a, b", b"[::1", b"a:x"])
 def test_a_malformed_host_may_not_enter(host):
     with pytest.raises(errors.BadRequest, match="Host"):
-        admit("GET", [(b"Host", host)], "1.1")
+        admit("GET", b"/", [(b"Host", host)], "1.1")
 
 
 def test_connect_may_not_enter():
     with pytest.raises(errors.UnusableMethod) as caught:
-        admit("CONNECT", [HOST], "1.1")
+        admit("CONNECT", b"/", [HOST], "1.1")
     assert caught.value.status == 501
+
+
+@pytest.mark.parametrize("target", [b"/a#b", b"/a?b#c", b"/#", b"http://h/a#b"])
+def test_a_target_with_a_fragment_is_refused(target):
+    with pytest.raises(errors.BadRequest, match="fragment"):
+        admit("GET", target, [HOST], "1.1")
