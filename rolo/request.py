@@ -275,7 +275,7 @@ def restore_payload(request: WerkzeugRequest) -> bytes:
     if data:
         return data
     stream = request.environ["wsgi.input"]
-    replay = getattr(stream, "replay", None)
+    replay = getattr(stream, "replay", None)  # wsgi.input is whatever a server makes it
     if replay is not None:
         return t.cast("bytes", replay())
     if isinstance(stream, io.BytesIO):

@@ -19,7 +19,7 @@ from rolo.wire.fields import RawHeaders
 class AsgiWebSocketDownstream(Watched):
     """One ASGI ``websocket`` call as a ``WebSocketDownstream``."""
 
-    wire = None
+    wire = end = None
 
     __slots__ = (
         "_accepted",

@@ -148,7 +148,7 @@ def close_runs_code(response: Response) -> bool:
 
 
 def _asked_on_close(response: Response) -> bool:
-    # Of a response of werkzeug's own it is not known.
+    # Of a response of werkzeug's own, which a handler may have put in its place, it is not known.
     return getattr(response, "_runs_on_close", True)
 
 

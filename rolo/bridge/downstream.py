@@ -323,6 +323,12 @@ class WebSocketDownstream(t.Protocol):
     def wire(self) -> WebSocketWire | None:
         """The connection itself, bare; ``None`` without ``capabilities.wire``."""
 
+    @property
+    def end(self) -> t.Any:
+        """The open websocket itself, as a :class:`~rolo.net.websocket.WebSocketPeer`, for whoever
+        needs no task to carry messages between two; ``None`` before it is accepted, and where
+        the server has none or somebody stands in front of it."""
+
     async def accept(self, subprotocol: str | None, headers: RawHeaders) -> None: ...
 
     async def reject(self, status: int, reason: bytes, headers: RawHeaders, body: bytes) -> None:

@@ -17,6 +17,7 @@ from rolo.bridge.downstream import (
     WebSocketWire,
     Wire,
 )
+from rolo.bridge.lazy_response import LazyResponse
 from rolo.bridge.observation import Observation
 from rolo.bridge.observer import (
     Answer,
@@ -133,12 +134,13 @@ class Progress:
 
     def decided(self, response: Response) -> None:
         """The handlers have decided on ``response``."""
-        untouched = getattr(response, "_untouched_answer", None)
+        lazy = response if isinstance(response, LazyResponse) else None
+        untouched = None if lazy is None else lazy._untouched_answer
         if untouched is not None:
             self.upstream_status = untouched.status
             return
         self.failure = response._failure
-        if getattr(response, "_is_forwarded", False):
+        if lazy is not None and lazy._is_forwarded:
             self.upstream_status = response.status_code
 
     def piece_in(self, piece: bytes) -> None:
@@ -211,7 +213,7 @@ class WebSocketProgress(Progress):
 
     def is_ahead(self) -> bool:
         """As of a request. Where the server shows it, a close counts from when it is there."""
-        peer: t.Any = getattr(self._downstream, "end", None)
+        peer = self._downstream.end
         return self.ahead or (peer is not None and peer.ended_with is not None)
 
 
@@ -479,7 +481,7 @@ class ObservedWebSocket:
     def end(self) -> _ObservedEnd | None:
         """The open websocket itself, where the server shows it; for relays."""
         if self._end is None:
-            end = getattr(self._downstream, "end", None)
+            end = self._downstream.end
             if end is None:
                 return None
             self._end = _ObservedEnd(end, self)
@@ -506,7 +508,7 @@ class ObservedWebSocket:
 
     def _note_end(self) -> bool:
         """Note how it has ended, if it has and the server shows it."""
-        peer: t.Any = getattr(self._downstream, "end", None)
+        peer = self._downstream.end
         if peer is None or peer.ended_with is None:
             return False
         ended = peer.ended_with

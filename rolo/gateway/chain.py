@@ -9,6 +9,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from rolo.errors import ClientDisconnected, Failure, RoloError, printable
+from rolo.net.body import close_given
 from rolo.portal.containment import ERRORS, contained
 from rolo.request import Request
 from rolo.response import Response
@@ -379,8 +380,7 @@ def _fail(error: Exception, response: Response) -> None:
     """Make ``response`` what the client sees of an error that nobody handled."""
     status = _log_unhandled(error)
     body = response.response
-    if hasattr(body, "close"):
-        call_safe(body.close)  # it will never be sent
+    call_safe(close_given, (body,))  # it will never be sent
     if isinstance(error, HTTPException):
         response.update_from(error.get_response())
         return

@@ -9,6 +9,8 @@ from rolo.bridge.body_record import BodyRecord
 from rolo.errors import ClientDisconnected
 from rolo.wire.fields import RawHeaders
 
+_PIECE = 64 * 1024
+
 
 class KeptInput(io.RawIOBase):
     """Stands for ``wsgi.input`` once a request is forwarded; reads from the beginning.
@@ -20,6 +22,7 @@ class KeptInput(io.RawIOBase):
     def __init__(self, stream: t.Any, length: int | None) -> None:
         self.record = BodyRecord()
         self._stream = stream
+        # PEP 3333 asks for read() only, which waits for all of a piece; most have read1().
         self._pull = getattr(stream, "read1", stream.read)
         self._length = length
         self._at = 0
@@ -60,7 +63,7 @@ class KeptInput(io.RawIOBase):
 
     @property
     def trailers(self) -> RawHeaders:
-        return getattr(self._stream, "trailers", [])
+        return getattr(self._stream, "trailers", [])  # of our own werkzeug adapter's only
 
 
 class SentInput:
@@ -70,7 +73,7 @@ class SentInput:
         self._kept = kept
         self._at = 0
 
-    def read1(self, size: int) -> bytes:
-        piece = self._kept.read_at(self._at, size)
-        self._at += len(piece)
-        return piece
+    def __iter__(self) -> t.Iterator[bytes]:
+        while piece := self._kept.read_at(self._at, _PIECE):
+            self._at += len(piece)
+            yield piece

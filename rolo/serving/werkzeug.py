@@ -25,6 +25,7 @@ from rolo.bridge.downstream import Capabilities
 from rolo.bridge.limits import DEFAULT_LIMITS, Limits
 from rolo.bridge.observer import Observer
 from rolo.errors import DownstreamError, describe
+from rolo.net.body import close_given
 from rolo.portal.containment import contained
 from rolo.serving.base import (
     HEAD_TIMEOUT,
@@ -191,14 +192,13 @@ class _Aborting:
                 _reset(environ["werkzeug.socket"])
             raise ConnectionAbortedError("the answer is broken off") from error
         finally:
-            if hasattr(body, "close"):
-                _close(body)
+            _close(body)
 
 
 def _close(body: t.Any) -> None:
     """Close a body, of which all has been sent that will be: nothing is to follow it."""
     try:
-        body.close()
+        close_given(body)
     except BaseException as exc:
         LOG.error("error while closing an answer", exc_info=contained(exc))
 

@@ -188,7 +188,7 @@ class Conversation:
 
     def _pieces(self, body: t.Any) -> t.Iterator[bytes]:
         try:
-            for piece in _pull(body):
+            for piece in body:
                 self.pulled = True
                 if piece:
                     yield bytes(piece)
@@ -392,16 +392,6 @@ class Conversation:
         if self._deadline is not None and time.monotonic() >= self._deadline:
             return ExchangeTimeout(f"{what}: the exchange took {self._timeouts.total} s")
         return kind(f"{what} within {seconds} s")
-
-
-def _pull(body: t.Any) -> t.Iterator[bytes]:
-    """Yield the pieces of a request body as they come: ``read1``, ``read`` or iteration."""
-    read = getattr(body, "read1", None) or getattr(body, "read", None)
-    if read is None:
-        yield from body
-        return
-    while piece := read(READ_SIZE):
-        yield piece
 
 
 def _after(timeout: float | None) -> float | None:

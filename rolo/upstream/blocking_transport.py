@@ -123,7 +123,7 @@ class SyncUpstreamBody(Body):
         self.close()
 
     def __del__(self) -> None:
-        # A forgotten body must not keep its place in a bounded pool.
+        # A forgotten body must not keep its place in a bounded pool, if it ever had one.
         if not getattr(self, "_closed", True):
             self.close()
 
@@ -198,9 +198,8 @@ class SyncTransport:
     ) -> UpstreamAnswer:
         """Send ``request`` and wait for the head of its answer.
 
-        ``request.body`` may be ``None``, bytes, an object with ``read1(n)`` or ``read(n)``,
-        or an iterable of bytes. What its source raises is raised here, and the connection
-        closed. A reused connection that proves dead before one byte of answer is replaced
+        ``request.body`` may be ``None``, bytes, or an iterable of bytes. What its source raises
+        is raised here, and the connection closed. A reused connection that proves dead before one byte of answer is replaced
         by a fresh one, once, if the error says that a retry is safe.
 
         The body of the 101 that ``request.upgrade`` asks for is a :class:`SwitchedSocket`.

@@ -105,7 +105,7 @@ class Relay:
         """
         self._downstream = downstream
         settings = self._settings
-        own: WebSocketPeer | None = getattr(downstream, "end", None)
+        own: WebSocketPeer | None = downstream.end
         if own is not None:
             own.tap = self._tap(self._upstream.end, "to_origin")
             self._upstream.end.tap = self._tap(own, "to_client")

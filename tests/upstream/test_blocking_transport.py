@@ -179,22 +179,11 @@ def test_head_goes_out_byte_for_byte_with_nothing_added(origin, transport):
     )
 
 
-class Once:
-    """A body with ``read`` only, as a WSGI server may give it."""
-
-    def __init__(self, *pieces):
-        self.pieces = list(pieces)
-
-    def read(self, size):
-        return self.pieces.pop(0) if self.pieces else b""
-
-
 @pytest.mark.parametrize(
     ("body", "length", "wire"),
     [
         pytest.param(b"", None, b"Content-Length: 0\r\n\r\n", id="empty bytes"),
         pytest.param(b"abc", None, b"Content-Length: 3\r\n\r\nabc", id="bytes"),
-        pytest.param(Once(b"ab", b"c"), 3, b"Content-Length: 3\r\n\r\nabc", id="read, length"),
         pytest.param([b"ab", b"", b"c"], 3, b"Content-Length: 3\r\n\r\nabc", id="iterable, length"),
         pytest.param(
             [b"ab", b"", b"c"],

@@ -23,8 +23,9 @@ class Pieces(Upload):
     async def receive_body(self):
         return self.left.pop() if self.left else b""
 
-    def read(self, size):
-        return self.left.pop() if self.left else b""
+    def __iter__(self):
+        while self.left:
+            yield self.left.pop()
 
 
 async def close(wire):

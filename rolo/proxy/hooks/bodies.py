@@ -19,7 +19,6 @@ from rolo.wire.fields import RawHeaders
 
 See = t.Callable[[bytes], t.Any]
 
-_READ = 64 * 1024
 _EAGER = 128 * 1024
 """Bytes of a transformed body that is sent in one step with its head."""
 
@@ -92,9 +91,7 @@ class Chain:
     def close(self) -> None:
         # From the reader's end, as if it had been one generator.
         for step in reversed(self._steps):
-            close = getattr(step, "close", None)
-            if close is not None:
-                close()
+            close_given(step)
 
 
 class Watcher(t.Protocol):
@@ -326,12 +323,9 @@ class TransformedBody(Body):
 
 
 def upload_pieces(body: t.Any, portal: Portal | None) -> t.Iterator[bytes]:
-    """Return the pieces of a request body that is not here yet; without a portal it is a
-    file-like object or an iterable (see :class:`~rolo.upstream.blocking_transport.SyncTransport`)."""
-    if portal is not None:
-        return UploadPieces(body, portal)
-    read = getattr(body, "read1", None) or getattr(body, "read", None)
-    return iter(body) if read is None else iter(lambda: t.cast(bytes, read(_READ)), b"")
+    """Return the pieces of a request body that is not here yet; without a portal it is an
+    iterable of them."""
+    return iter(body) if portal is None else UploadPieces(body, portal)
 
 
 def seen(pieces: Pieces, see: See) -> t.Iterator[bytes]:

@@ -7,6 +7,7 @@ import re
 import typing as t
 
 from rolo.errors import BodyTooLarge
+from rolo.net.body import close_given
 from rolo.response import Response
 
 MAX_EVENT = 1024 * 1024
@@ -135,6 +136,4 @@ class _Written:
             yield (Event(event) if isinstance(event, str) else event).to_bytes()
 
     def close(self) -> None:
-        close = getattr(self._source, "close", None)
-        if close is not None:
-            close()
+        close_given(self._source)
