@@ -11,7 +11,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
 from rolo.matching.seen import Seen
-from rolo.routing.router import Router, match_raw
+from rolo.routing.match import match_raw
+from rolo.routing.router import Router
 
 _ANY_HOST = "<__host__>"
 _VARIABLE = re.compile(r"<[^<>]*>")

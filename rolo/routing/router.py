@@ -7,14 +7,13 @@ import logging
 import threading
 import typing as t
 from collections.abc import Mapping
-from urllib.parse import unquote
 
-from werkzeug.exceptions import HTTPException, NotFound
-from werkzeug.routing import BaseConverter, Map, MapAdapter, Rule, RuleFactory
+from werkzeug.routing import BaseConverter, Map, Rule, RuleFactory
 
-from rolo.request import Request, get_raw_path
+from rolo.request import Request
 from rolo.routing.converter import PortConverter, RegexConverter
 from rolo.routing.endpoints import RuleAttributes, attributes_of, mark
+from rolo.routing.match import match, match_like_0_8
 from rolo.routing.rules import RuleAdapter
 
 if t.TYPE_CHECKING:
@@ -107,6 +106,11 @@ class Router(t.Generic[E]):
     :param dispatcher: how endpoints are called; by default as their signature asks for,
         see :class:`~rolo.routing.dispatcher.SignatureDispatcher`
     :param converters: more converters for rule variables, by name
+    :param like_0_8: match exactly as rolo 0.8.9 did, see docs/compatibility.md: redirect from a
+        double slash to a single one where no rule has it, look for routes on the path as it
+        came and not decoded, cut off what follows a semicolon in its last segment, let only
+        valid host names match rules without a host, and let the first of ``HEAD`` and ``GET``
+        win
     """
 
     default_converters: t.ClassVar[dict[str, type[BaseConverter]]] = {
@@ -121,11 +125,15 @@ class Router(t.Generic[E]):
         self,
         dispatcher: Dispatcher[E] | None = None,
         converters: Mapping[str, type[BaseConverter]] | None = None,
+        *,
+        like_0_8: bool = False,
     ) -> None:
+        self._like_0_8 = like_0_8
+        self._match = match_like_0_8 if like_0_8 else match
         self.url_map = Map(
             host_matching=True,
             strict_slashes=False,
-            merge_slashes=False,
+            merge_slashes=like_0_8,
             redirect_defaults=False,
             converters={**self.default_converters, **(converters or {})},
         )
@@ -163,12 +171,14 @@ class Router(t.Generic[E]):
             for each in rules:
                 if each.host is None:
                     each.host = f"<{_ANY_HOST}>"
+                # Which requests are websockets is told by their method.
+                each.websocket = False
             self._generation += 1
             try:
                 for each in rules:
                     self.url_map.add(each)
                     self._rules.append(each)
-                if _any_outranked(rules, self._rules):
+                if not self._like_0_8 and _any_outranked(rules, self._rules):
                     self._rebuild(self._present())
             finally:
                 self._generation += 1
@@ -238,11 +248,10 @@ class Router(t.Generic[E]):
 
     def _find(self, request: Request) -> tuple[Rule, Mapping[str, t.Any]]:
         """Match ``request`` without a lock; with it only if the map is being changed."""
-        path = get_raw_path(request)
         generation = self._generation
         if generation % 2 == 0:
             try:
-                found = _match(self.url_map, request, path)
+                found = self._match(self.url_map, request)
             except Exception:
                 if generation == self._generation:
                     raise
@@ -250,7 +259,7 @@ class Router(t.Generic[E]):
                 if generation == self._generation:
                     return found
         with self._mutex:
-            return _match(self.url_map, request, path)
+            return self._match(self.url_map, request)
 
     def _present(self) -> list[Rule]:
         """Return the rules in the order in which they came, those last that somebody put
@@ -272,53 +281,14 @@ class Router(t.Generic[E]):
             sort_key=old.sort_key,
             host_matching=old.host_matching,
         )
-        # The first rule that matches wins, and a GET rule takes HEAD too.
-        rules = sorted(rules, key=lambda rule: not _is_head_only(rule))
+        if not self._like_0_8:
+            # The first rule that matches wins, and a GET rule takes HEAD too.
+            rules = sorted(rules, key=lambda rule: not _is_head_only(rule))
         for rule in rules:
             rule.map = None  # type: ignore[assignment]
             new.add(rule)
         self._rules = rules
         self.url_map = new
-
-
-def _match(url_map: Map, request: Request, path: str) -> tuple[Rule, Mapping[str, t.Any]]:
-    return match_raw(_bind(url_map, request), path)
-
-
-def match_raw(adapter: MapAdapter, path: str) -> tuple[Rule, Mapping[str, t.Any]]:
-    """Return the rule for ``path``, which is as on the wire, and its variables' values.
-
-    :raises HTTPException: no rule matches (404), not with this method (405), or a redirect
-    """
-    if "%" not in path:
-        return adapter.match(path, return_rule=True, websocket=False)
-    try:
-        rule, args = adapter.match(_decoded(path), return_rule=True, websocket=False)
-    except NotFound:
-        # A converter may have been written for what is on the wire.
-        return adapter.match(path, return_rule=True, websocket=False)
-    try:
-        raw_rule, raw_args = adapter.match(path, return_rule=True, websocket=False)
-    except HTTPException:
-        return rule, args
-    return (rule, raw_args) if raw_rule is rule else (rule, args)
-
-
-def _bind(url_map: Map, request: Request) -> MapAdapter:
-    # The Host field may hold what werkzeug does not take for a host, an underscore say.
-    host = request.host or request.headers.get("host") or "-"
-    return url_map.bind(
-        host,
-        script_name=request.root_path,
-        url_scheme=request.scheme,
-        default_method=request.method,
-        query_args=request.query_string.decode("latin-1"),
-    )
-
-
-def _decoded(path: str) -> str:
-    """Decode a path but for slashes, which separate nothing while they are encoded."""
-    return unquote(path.replace("%2F", "%252F").replace("%2f", "%252f"), errors="replace")
 
 
 def _is_head_only(rule: Rule) -> bool:
