@@ -12,6 +12,8 @@ import sys
 import typing as t
 from collections.abc import Mapping
 
+from werkzeug.exceptions import BadRequest
+
 from rolo.request import Request, restore_payload
 from rolo.response import Response
 from rolo.routing.handler import Handler, HandlerDispatcher, ResultValue
@@ -29,8 +31,10 @@ class PydanticHandlerDispatcher(HandlerDispatcher):
     An annotation counts if a model is anywhere in it: ``Item``, ``Item | None``,
     ``list[Item]``. One such parameter takes the whole body; of several, each takes the
     member of its name. Without a body, a parameter keeps its default, or is ``None`` where
-    that is allowed. The content type is not asked for. A body that does not fit is
-    answered with 400 and pydantic's list of errors: ``type``, ``loc``, ``msg`` of each.
+    that is allowed. The content type is not asked for. A body that does not fit, or is missing,
+    is answered with 400 and pydantic's list of errors: ``type``, ``loc``, ``msg`` of each and
+    what there is of ``ctx``, ``input`` and ``url``. One that is not JSON makes dispatching raise
+    a :class:`~werkzeug.exceptions.BadRequest`, whose response says the same of it.
 
     Models that an endpoint returns, inside lists and dicts too, are written as JSON.
     """
@@ -56,7 +60,7 @@ class PydanticHandlerDispatcher(HandlerDispatcher):
         try:
             models = plan.read(restore_payload(request))
         except ValidationError as exc:
-            return _describe(exc, request)
+            return _described(exc)
         return endpoint(request, **{**request_args, **models})
 
     def populate_response(self, response: Response, value: ResultValue) -> None:
@@ -95,7 +99,8 @@ class _Plan:
     def read(self, body: bytes) -> dict[str, t.Any]:
         """Return the arguments that ``body`` gives.
 
-        :raises pydantic.ValidationError: it does not fit
+        :raises pydantic.ValidationError: it does not fit, or is missing
+        :raises BadRequest: it is not JSON
         """
         if not body:
             missing = {
@@ -104,10 +109,26 @@ class _Plan:
             if all(p.default is not p.empty or n in missing for n, p in self.parameters.items()):
                 defaults = [n for n, p in self.parameters.items() if p.default is not p.empty]
                 return {n: v for n, v in missing.items() if n not in defaults}
-        value = self._adapter.validate_json(body)
+            self._adapter.validate_json(body)  # raises
+        try:
+            document = json.loads(body)
+        except ValueError as exc:
+            raise self._not_json(body, exc) from exc
+        value = self._adapter.validate_python(document)
         if len(self.parameters) == 1:
             return dict.fromkeys(self.parameters, value)
         return {name: getattr(value, name) for name in self.parameters}
+
+    def _not_json(self, body: bytes, error: ValueError) -> BadRequest:
+        """Return what werkzeug raises where a handler asks for ``request.json``."""
+        from pydantic import ValidationError
+
+        exc = BadRequest(f"Failed to decode JSON object: {error}")
+        try:
+            self._adapter.validate_json(body)
+        except ValidationError as errors:
+            exc.response = _described(errors)
+        return exc
 
 
 def _parameters(endpoint: t.Any) -> list[inspect.Parameter]:
@@ -139,15 +160,11 @@ def _takes_none(annotation: t.Any) -> bool:
     return type(None) in t.get_args(annotation)
 
 
-def _describe(error: pydantic.ValidationError, request: Request) -> Response:
-    # A body that is not JSON is not worth sending back.
-    not_json = any(each["type"] == "json_invalid" for each in error.errors(include_input=False))
-    body = error.json(include_input=not not_json)
-    content_type = request.mimetype
-    if not_json and content_type and "json" not in content_type:
-        errors = json.loads(body)
-        errors[0]["msg"] += f" (Content-Type is {content_type})"
-        body = json.dumps(errors)
+def _described(error: pydantic.ValidationError) -> Response:
+    try:
+        body = error.json()
+    except ValueError:  # bytes that are not UTF-8 have no place in JSON
+        body = error.json(include_input=False)
     return Response(body, status=400, mimetype="application/json")
 
 

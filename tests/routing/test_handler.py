@@ -163,9 +163,7 @@ def test_content_type_is_not_asked_for(content_type):
     [
         pytest.param(one, b'{"name":"a","price":"x"}', "float_parsing", ["price"], id="wrong type"),
         pytest.param(one, b'{"name":"a"}', "missing", ["price"], id="missing field"),
-        pytest.param(one, b"{bad", "json_invalid", [], id="no JSON"),
         pytest.param(one, b"", "json_invalid", [], id="no body"),
-        pytest.param(one, b'"\xff"', "json_invalid", [], id="no UTF-8"),
         pytest.param(one, b"[1]", "model_type", [], id="not an object"),
         pytest.param(one, b"null", "model_type", [], id="null"),
         pytest.param(
@@ -180,12 +178,6 @@ def test_bad_body_is_400_and_says_where_and_why(endpoint, body, kind, where):
     (error,) = response.json
     assert (error["type"], error["loc"]) == (kind, where)
     assert error["msg"]
-
-
-def test_bad_body_of_another_content_type_is_named():
-    (error,) = call(one, body=b"name=a", content_type="application/x-www-form-urlencoded").json
-    assert "application/x-www-form-urlencoded" in error["msg"]
-    assert "name=a" not in json.dumps(error)
 
 
 def test_validation_errors_of_the_endpoint_itself_are_not_the_clients():
