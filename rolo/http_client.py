@@ -12,7 +12,7 @@ from rolo.request import (
     get_raw_base_url,
     get_raw_current_url,
     get_raw_path,
-    restore_payload,
+    whole_body,
 )
 from rolo.response import Response
 
@@ -81,7 +81,7 @@ class SimpleRequestsClient(HttpClient):
                 method=request.method,
                 url=_url(request, server),
                 headers=_joined(request),
-                data=restore_payload(request) or None,
+                data=whole_body(request) or None,
             )
         )
         answer = self.session.send(

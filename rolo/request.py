@@ -16,6 +16,7 @@ if t.TYPE_CHECKING:
     from werkzeug.sansio.request import Request as SansIORequest
 
 HeadersLike = Headers | t.Mapping[str, str]
+_FORM_METHODS = frozenset(("POST", "PUT", "PATCH"))
 _ASCII = "".join(map(chr, range(0x80)))
 Body = bytes | str | t.IO[bytes]
 
@@ -263,6 +264,17 @@ def get_raw_current_url(
 
 
 def restore_payload(request: WerkzeugRequest) -> bytes:
+    """Return the bytes of the request's body, whether or not a handler has read it; those of
+    a form only with the methods that forms are sent by, POST, PUT and PATCH.
+
+    With any other method it is ``request.data``, which is empty if the body is a form.
+    """
+    if request.method in _FORM_METHODS:
+        return whole_body(request)
+    return request.data
+
+
+def whole_body(request: WerkzeugRequest) -> bytes:
     """Return the bytes of the request's body, whether or not a handler has read it.
 
     They are the exact bytes if ``wsgi.input`` can give them again (a body stream with a

@@ -3,6 +3,7 @@
 from rolo.routing import (
     PortConverter,
     RegexConverter,
+    RequestArguments,
     Router,
     RuleAdapter,
     RuleGroup,
@@ -13,6 +14,7 @@ from rolo.routing import (
 __all__ = [
     "PortConverter",
     "RegexConverter",
+    "RequestArguments",
     "Router",
     "RuleAdapter",
     "RuleGroup",

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(rolo.__file__).parent
 DRAWING = ROOT.parent / "docs" / "house.md"
 
 # Names of packages and modules that 0.8 had, and that only pass names on.
-PATHS_OF_08 = {"rolo", "rolo.resource", "rolo.router", "rolo.dispatcher"}
+PATHS_OF_08 = {"rolo", "rolo.resource", "rolo.router", "rolo.dispatcher", "rolo.version"}
 ALONE = {"rolo._version", "rolo.__main__"}
 
 

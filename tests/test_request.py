@@ -233,3 +233,27 @@ def test_application_decorator():
 def test_dummy_environment_takes_a_file():
     file = io.BytesIO(b"abc")
     assert dummy_wsgi_environment(body=file)["wsgi.input"] is file
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+@pytest.mark.parametrize("way", [lambda data: data, OneWay], ids=["in memory", "one way"])
+def test_a_form_with_fields_among_files_is_restored_as_multipart(method, way):
+    headers = {
+        "Content-Type": "multipart/form-data; boundary=X",
+        "Content-Length": str(len(MULTIPART)),
+    }
+    with Request(method, body=way(MULTIPART), headers=headers) as request:
+        assert request.files or request.form
+        restored = restore_payload(request)
+    with Request(method, body=restored, headers=headers) as again:
+        assert again.form == request.form
+        assert {n: f.filename for n, f in again.files.items()} == {
+            n: f.filename for n, f in request.files.items()
+        }
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS", "FOO"])
+def test_other_methods_have_no_form_to_restore(method):
+    form = Request(method, body=FORM, headers={"Content-Type": "application/x-www-form-urlencoded"})
+    assert restore_payload(form) == form.data == b""
+    assert restore_payload(Request(method, body=b"text")) == b"text"

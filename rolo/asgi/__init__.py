@@ -6,7 +6,7 @@ from rolo.asgi.environ import populate_wsgi_environment
 from rolo.asgi.input import RawHTTPRequestEventStreamAdapter, create_wsgi_input
 from rolo.asgi.start_response import WsgiStartResponse
 from rolo.asgi.websocket_adapter import ASGIWebSocketAdapter
-from rolo.websocket.adapter import WebSocketListener
+from rolo.websocket.adapter import WebSocketEnvironment, WebSocketListener
 from rolo.websocket.errors import WebSocketDisconnectedError, WebSocketProtocolError
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "ASGIWebSocketAdapter",
     "RawHTTPRequestEventStreamAdapter",
     "WebSocketDisconnectedError",
+    "WebSocketEnvironment",
     "WebSocketListener",
     "WebSocketProtocolError",
     "WsgiStartResponse",

@@ -34,6 +34,8 @@ class AsgiWebSocketDownstream(Watched):
         "subprotocols",
     )
 
+    pinged_at = 0.0  # ASGI has no pings
+
     def __init__(
         self,
         scope: Scope,

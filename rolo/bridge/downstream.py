@@ -315,6 +315,10 @@ class WebSocketDownstream(t.Protocol):
     def gone(self) -> bool:
         """True once the client is known to have left."""
 
+    @property
+    def pinged_at(self) -> float:
+        """When the last ping came (``time.monotonic()``); 0 if none did, or nobody can tell."""
+
     def watch_gone(self, callback: t.Callable[[], None]) -> None:
         """As in :class:`HttpDownstream`; a close frame counts as leaving only before
         ``accept``."""

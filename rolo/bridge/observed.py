@@ -425,6 +425,10 @@ class ObservedWebSocket:
     def gone(self) -> bool:
         return self._downstream.gone
 
+    @property
+    def pinged_at(self) -> float:
+        return self._downstream.pinged_at
+
     def watch_gone(self, callback: t.Callable[[], None]) -> None:
         self._downstream.watch_gone(callback)
 

@@ -47,13 +47,12 @@ class PortalWebSocketAdapter(WebSocketAdapter):
         """Who goes on once the handler has returned; ``None`` if it serves to the end."""
         self._refusal: Response | None = None
         """What to refuse the handshake with once the handler has returned."""
-        self._last_received_at: float | None = None
+        self._last_received_at = time.monotonic()
         self._receiving: asyncio.Task[str | bytes] | None = None
 
     @property
-    def last_received_at(self) -> float | None:
-        """When the last message came (``time.time()``), ``None`` before the first."""
-        return self._last_received_at
+    def last_received_at(self) -> float:
+        return max(self._last_received_at, self._downstream.pinged_at)
 
     def accept(
         self,
@@ -83,7 +82,7 @@ class PortalWebSocketAdapter(WebSocketAdapter):
 
     def receive(self, timeout: float | None = None) -> CreateConnection | Message:
         message = self._portal.call(self._receive(timeout))
-        self._last_received_at = time.time()
+        self._last_received_at = time.monotonic()
         if isinstance(message, str):
             return TextMessage(message)
         return BytesMessage(message)

@@ -97,6 +97,10 @@ class NativeWebSocket:
         self._on_gone: t.Callable[[], None] | None = None
         self._refusal: NativeExchange | None = None
 
+    @property
+    def pinged_at(self) -> float:
+        return 0.0 if self._end is None else self._end.pinged_at
+
     # --- the handshake --------------------------------------------------------------------
 
     def watch_gone(self, callback: t.Callable[[], None]) -> None:

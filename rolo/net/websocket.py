@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import time
 import typing as t
 
 from rolo.errors import ClientDisconnected, UpstreamClosed
@@ -73,6 +74,7 @@ class WebSocketPeer:
         "heard",
         "held",
         "on_end",
+        "pinged_at",
         "tap",
     )
 
@@ -111,6 +113,8 @@ class WebSocketPeer:
         """Bytes counted in the ledger."""
         self.heard = False
         """Set whenever bytes come; for whoever watches over this end to reset."""
+        self.pinged_at = 0.0
+        """When the last ping came (``time.monotonic()``); 0 before the first."""
         self.tap: t.Callable[[str | bytes], bool] | None = None
         """Offered each message for which somebody waits in :meth:`receive`, before it is
         woken; if this returns true it is not. Saves the turn of the loop that waking costs."""
@@ -230,6 +234,7 @@ class WebSocketPeer:
                 if not self._close_sent:
                     self._deliver(t.cast("str | bytes", event))
             elif kind is Ping:
+                self.pinged_at = time.monotonic()
                 self._answer_ping(t.cast(Ping, event).payload)
             elif kind is Close:
                 self._take_close(t.cast(Close, event))

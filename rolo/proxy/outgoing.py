@@ -15,7 +15,7 @@ from rolo.errors import BodyNotKept
 from rolo.proxy.forwarded_fields import ForwardedPolicy
 from rolo.proxy.kept_input import KeptInput
 from rolo.proxy.request_rules import DEFAULT_RULES, RequestRules
-from rolo.request import Request, get_raw_path, restore_payload
+from rolo.request import Request, get_raw_path, whole_body
 from rolo.upstream.request import UpstreamRequest
 from rolo.websocket.request import WebSocketRequest
 from rolo.wire import hop_by_hop
@@ -251,7 +251,7 @@ def _add_body(outgoing: UpstreamRequest, request: Request, raw: RawHeaders) -> N
     outgoing.expect_continue = _expects_continue(raw)
     kept = kept_input(request)
     if kept is None:
-        whole = restore_payload(request)
+        whole = whole_body(request)
         if length and not whole and not isinstance(request.environ["wsgi.input"], io.BytesIO):
             raise BodyNotKept("somebody has read the request body, and it was not kept")
         outgoing.body, outgoing.length = whole, len(whole)

@@ -24,7 +24,7 @@ from rolo.proxy.hooks.websocket import HookedWebSocket
 from rolo.proxy.outgoing import DEFAULT_POLICY, HeaderEdits, outgoing_request
 from rolo.proxy.request_rules import DEFAULT_RULES, RequestRules
 from rolo.proxy.websocket_proxy import RelayHooks, WebSocketProxy, outgoing_handshake
-from rolo.request import Request, restore_payload
+from rolo.request import Request, whole_body
 from rolo.response import Response
 from rolo.upstream.request import OnInterim, UpstreamRequest
 from rolo.upstream.settings import (
@@ -323,7 +323,7 @@ def request_for_client(outgoing: UpstreamRequest, request: Request) -> Request:
     raw_path, _, query = outgoing.target.partition(b"?")
     path = raw_path.decode("latin-1")
     if outgoing.body is not None and not isinstance(outgoing.body, bytes):
-        outgoing.body = restore_payload(request)
+        outgoing.body = whole_body(request)
     headers = Headers(
         [
             (name.decode("latin-1"), value.decode("latin-1"))

@@ -14,15 +14,23 @@ from collections.abc import Mapping
 
 from werkzeug.exceptions import BadRequest
 
-from rolo.request import Request, restore_payload
+from rolo.request import Request, whole_body
 from rolo.response import Response
 from rolo.routing.handler import Handler, HandlerDispatcher, ResultValue
 from rolo.routing.memo import Memo
+from rolo.routing.router import RequestArguments
 
 if t.TYPE_CHECKING:
     import pydantic
 
-__all__ = ["Handler", "HandlerDispatcher", "PydanticHandlerDispatcher", "Request", "Response"]
+__all__ = [
+    "Handler",
+    "HandlerDispatcher",
+    "PydanticHandlerDispatcher",
+    "Request",
+    "RequestArguments",
+    "Response",
+]
 
 
 class PydanticHandlerDispatcher(HandlerDispatcher):
@@ -58,7 +66,7 @@ class PydanticHandlerDispatcher(HandlerDispatcher):
         from pydantic import ValidationError
 
         try:
-            models = plan.read(restore_payload(request))
+            models = plan.read(whole_body(request))
         except ValidationError as exc:
             return _described(exc)
         return endpoint(request, **{**request_args, **models})

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from werkzeug.routing import BaseConverter, Map, Rule, RuleFactory
 
-from rolo.request import Request
+from rolo.request import Request, get_raw_path
 from rolo.routing.converter import PortConverter, RegexConverter
 from rolo.routing.endpoints import RuleAttributes, attributes_of, mark
 from rolo.routing.match import match, match_like_0_8
@@ -21,6 +21,19 @@ if t.TYPE_CHECKING:
 
     from rolo.response import Response
 
+__all__ = [
+    "HTTP_METHODS",
+    "Dispatcher",
+    "PortConverter",
+    "RegexConverter",
+    "RequestArguments",
+    "Router",
+    "RuleAdapter",
+    "call_endpoint",
+    "get_raw_path",
+    "route",
+]
+
 LOG = logging.getLogger(__name__)
 
 E = t.TypeVar("E")
@@ -28,6 +41,9 @@ E_contra = t.TypeVar("E_contra", contravariant=True)
 
 RequestArguments = Mapping[str, t.Any]
 """The values of a rule's variables, by name."""
+
+HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE")
+"""For programs that add a route for each."""
 
 _ANY_HOST = "__host__"
 

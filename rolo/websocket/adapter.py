@@ -124,8 +124,9 @@ class WebSocketAdapter:
         raise WebSocketProtocolError("this server's websockets cannot be handed over")
 
     @property
-    def last_received_at(self) -> float | None:
-        """When the last message came (``time.time()``), ``None`` before the first."""
+    def last_received_at(self) -> float:
+        """When the last message came, or a ping where the server shows them; before the first,
+        when the client connected. By the clock of :func:`time.monotonic`."""
         raise NotImplementedError
 
 

@@ -23,8 +23,10 @@ class WebSocketDisconnectedError(WebSocketError):
     :param reason: the reason given with the code, ``None`` without one
     """
 
+    default_code = 1005
+
     def __init__(self, code: int | None = None, reason: str | None = None) -> None:
-        self.code = 1005 if code is None else code
+        self.code = self.default_code if code is None else code
         self.reason = reason
         super().__init__(f"Websocket disconnected code={self.code}")
 

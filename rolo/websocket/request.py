@@ -141,8 +141,9 @@ class WebSocket:
         self.socket.close(code, reason, timeout)
 
     @property
-    def last_received_at(self) -> float | None:
-        """When the last message came (``time.time()``), ``None`` before the first."""
+    def last_received_at(self) -> float:
+        """When the last message came, or a ping where the server shows them; before the first,
+        when the client connected. By the clock of :func:`time.monotonic`."""
         return self.socket.last_received_at
 
     def _disconnected(self, error: WebSocketDisconnectedError) -> None:

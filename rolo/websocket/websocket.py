@@ -1,6 +1,6 @@
 """The path that 0.8 had for :mod:`rolo.websocket`."""
 
-from rolo.websocket.adapter import WebSocketListener
+from rolo.websocket.adapter import WebSocketEnvironment, WebSocketListener
 from rolo.websocket.errors import (
     WebSocketDisconnectedError,
     WebSocketError,
@@ -11,6 +11,7 @@ from rolo.websocket.request import WebSocket, WebSocketRequest
 __all__ = [
     "WebSocket",
     "WebSocketDisconnectedError",
+    "WebSocketEnvironment",
     "WebSocketError",
     "WebSocketListener",
     "WebSocketProtocolError",
