@@ -321,6 +321,10 @@ class SpoiledClient(SpoiledLeg):
     def gone(self) -> bool:
         return bool(self.leg.gone)
 
+    @property
+    def pinged_at(self) -> float:
+        return float(self.leg.pinged_at)
+
     async def accept(self, subprotocol: str | None, headers: RawHeaders) -> None:
         await self._before_the_answer()
         await self.leg.accept(subprotocol, [*headers, *padding(self.head_size)])
