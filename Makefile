@@ -9,10 +9,10 @@ JOBS ?= auto
 UPSTREAM ?=
 LISTEN ?= 127.0.0.1:8000
 
-.PHONY: help install run test test-minimum test-all mutants autobahn localstack format lint dist docs bench clean
+.PHONY: help install run test test-minimum test-all mutants autobahn compare localstack format lint dist docs bench clean
 
 help:
-	@echo "make install | run [UPSTREAM=URL] [LISTEN=HOST:PORT] | test | test-minimum | test-all | mutants | autobahn | localstack | format | lint | dist | docs | bench | clean"
+	@echo "make install | run [UPSTREAM=URL] [LISTEN=HOST:PORT] | test | test-minimum | test-all | mutants | autobahn | compare | localstack | format | lint | dist | docs | bench | clean"
 
 $(VENV)/.installed: pyproject.toml rolo/_version.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -61,6 +61,10 @@ test-all:
 autobahn: install
 	$(BIN)/python tests/autobahn.py $(ARGS)
 
+# Which answers differ from those of 0.8.9, and does docs/compatibility.md say so?
+compare: install
+	$(BIN)/python tests/compare.py $(ARGS)
+
 # LocalStack with this rolo in it, on each server: make localstack ARGS="hypercorn --rolo 0.8.9"
 localstack:
 	$(PYTHON) tests/localstack.py $(ARGS)
@@ -84,6 +88,6 @@ bench: install
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(MINIMUM) .venvs .autobahn .localstack build dist site benchmarks/.env benchmarks/results
+	rm -rf $(VENV) $(MINIMUM) .venvs .autobahn .compare .localstack build dist site benchmarks/.env benchmarks/results
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

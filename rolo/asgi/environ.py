@@ -19,7 +19,7 @@ def head_from_scope(scope: Scope) -> RequestHead:
 
     Servers that leave out ``raw_path`` get it back as the quoted path.
     """
-    path = scope["path"]
+    path = _below_authority(scope["path"])
     query = scope.get("query_string") or b""
     raw_path = scope.get("raw_path")
     if raw_path is None:
@@ -52,6 +52,14 @@ def head_from_scope(scope: Scope) -> RequestHead:
 def populate_wsgi_environment(environ: WSGIEnvironment | dict[str, t.Any], scope: Scope) -> None:
     """Add to ``environ`` what :func:`wsgi_environ` makes of an ASGI ``scope``."""
     environ.update(wsgi_environ(head_from_scope(scope)))
+
+
+def _below_authority(path: str) -> str:
+    """Return the path of a target in absolute form, which servers pass on whole."""
+    if path.startswith("/"):
+        return path
+    scheme, separator, rest = path.partition("://")
+    return "/" + rest.partition("/")[2] if separator and scheme.isalnum() else path
 
 
 def _quote(path: str) -> bytes:

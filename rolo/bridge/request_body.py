@@ -229,8 +229,9 @@ class SentBody(Upload):
         await self._body.pipe_from(self._at, sink)
 
 
-class RequestStream(io.RawIOBase):
-    """The file-like face of a :class:`RequestBody`: ``environ["wsgi.input"]``."""
+class RequestStream(io.BufferedIOBase):
+    """The file-like face of a :class:`RequestBody`: ``environ["wsgi.input"]``. As with other
+    buffered files, :meth:`read` waits for all it was asked for, :meth:`read1` for something."""
 
     def __init__(self, body: RequestBody) -> None:
         self._body = body
@@ -239,18 +240,33 @@ class RequestStream(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: t.Any) -> int:
-        rest = self._rest or self._body.read_piece()
-        count = min(len(buffer), len(rest))
-        buffer[:count] = rest[:count]
-        self._rest = memoryview(rest)[count:]
-        return count
+    def readinto1(self, buffer: t.Any) -> int:
+        piece = self.read1(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read up to ``size`` bytes, waiting only for the first; all of it if negative."""
+        """Read ``size`` bytes, fewer only at the end; all of it if negative."""
         if size is None or size < 0:
             return self.readall()
+        first = self.read1(size)
+        missing = size - len(first)
+        if not missing or not first:
+            return first
+        pieces = [first]
+        while missing and (piece := self.read1(missing)):
+            pieces.append(piece)
+            missing -= len(piece)
+        return b"".join(pieces)
+
+    def read1(self, size: int = -1) -> bytes:
+        """Read up to ``size`` bytes, waiting only for the first; if negative, whatever is
+        there."""
+        if not size:
+            return b""
         rest = self._rest or self._body.read_piece()
+        if size < 0:
+            size = len(rest)
         self._rest = memoryview(rest)[size:]
         return bytes(rest[:size])
 

@@ -126,6 +126,30 @@ def test_a_small_body_is_there_before_a_thread_is_taken():
     assert serve(handler, Call(*body(b"ab", b"c")), scope).body == b"2abc"
 
 
+READS = {
+    "read": (lambda stream: [stream.read(3), stream.read(3), stream.read()], "abc|def|gh"),
+    "read1": (lambda stream: [stream.read1(3), stream.read1(), stream.read1(9)], "ab|c|d"),
+    "readinto": (lambda stream: [into(stream, 5), into(stream, 5)], "abcde|fgh"),
+    "readline": (lambda stream: [stream.readline(4), stream.readline()], "abcd|efgh"),
+    "nothing": (lambda stream: [stream.read(0), stream.read1(0), stream.read(1)], "||a"),
+}
+
+
+def into(stream, size):
+    buffer = bytearray(size)
+    return bytes(buffer[: stream.readinto(buffer)])
+
+
+@modes
+@pytest.mark.parametrize(("read", "pieces"), READS.values(), ids=READS)
+def test_the_stream_waits_for_what_it_is_asked_for_as_buffered_files_do(mode, read, pieces):
+    def handler(chain, context, response):
+        response.data = b"|".join(read(context.request.stream))
+
+    call = serve(handler, Call(*body(b"ab", b"c", b"d", b"efgh")), http_scope(**POST), mode)
+    assert call.body.decode() == pieces
+
+
 class Listener(ASGILifespanListener):
     def __init__(self, fail=False):
         self.seen = []

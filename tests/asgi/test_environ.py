@@ -67,6 +67,14 @@ def test_a_query_that_a_server_left_in_the_raw_path_is_not_doubled():
     assert made["RAW_URI"] == "/a?x=1"
 
 
+def test_a_target_in_absolute_form_has_a_path():
+    raw = b"http://other.example/a%2Fb"
+    made = environ(http_scope(path="http://other.example/a/b", raw_path=raw))
+    assert made["PATH_INFO"] == "/a/b"
+    assert made["RAW_URI"] == "http://other.example/a%2Fb"
+    assert environ(http_scope(path="http://other.example"))["PATH_INFO"] == "/"
+
+
 def test_the_root_path_is_the_script_name():
     made = environ(http_scope(root_path="/app", path="/app/x", raw_path=b"/app/x"))
     assert (made["SCRIPT_NAME"], made["PATH_INFO"]) == ("/app", "/x")

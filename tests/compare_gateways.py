@@ -1,0 +1,394 @@
+"""The gateways that ``compare.py`` asks: a program written for rolo 0.8.9, run unchanged on that
+version and on ours.
+
+``python compare_gateways.py SERVER PORT ORIGIN``; SERVER is hypercorn, werkzeug or twisted, ORIGIN
+the URL that the proxies forward to. Runs until its standard input ends.
+"""
+
+import asyncio
+import json
+import logging
+import sys
+import threading
+
+import pydantic
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import Conflict, NotFound
+from werkzeug.utils import redirect
+
+from rolo import Request, Resource, Response, Router, route
+from rolo.gateway import CompositeHandler, Gateway, HandlerChain, RequestContext
+from rolo.gateway.handlers import EmptyResponseHandler, RouterHandler, WerkzeugExceptionHandler
+from rolo.proxy import Proxy, ProxyHandler
+from rolo.request import get_full_raw_path, get_raw_base_url, get_raw_path, restore_payload
+from rolo.routing import RuleAdapter, WithHost, handler_dispatcher
+from rolo.websocket import WebSocketDisconnectedError
+
+SERVER, PORT, ORIGIN = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+ENVIRON = [
+    "REQUEST_METHOD",
+    "SCRIPT_NAME",
+    "PATH_INFO",
+    "QUERY_STRING",
+    "RAW_URI",
+    "REQUEST_URI",
+    "SERVER_PROTOCOL",
+    "CONTENT_TYPE",
+    "CONTENT_LENGTH",
+    "HTTP_HOST",
+    "HTTP_X_ONE",
+    "HTTP_X_TWO",
+    "HTTP_COOKIE",
+    "HTTP_CONTENT_LENGTH",
+    "HTTP_TRANSFER_ENCODING",
+    "HTTP_EXPECT",
+    "wsgi.url_scheme",
+    "wsgi.input_terminated",
+]
+
+
+class Item(pydantic.BaseModel):
+    name: str
+    price: float = 1.0
+
+
+# What requests look like ----------------------------------------------------------------------
+
+
+def seen(request: Request) -> dict:
+    environ = request.environ
+    return {
+        "method": request.method,
+        "path": request.path,
+        "raw_path": get_raw_path(request),
+        "full_raw_path": get_full_raw_path(request),
+        "raw_base_url": get_raw_base_url(request),
+        "url": request.url,
+        "host": request.host,
+        "scheme": request.scheme,
+        "query": request.query_string.decode("latin-1"),
+        "args": sorted(request.args.items(multi=True)),
+        "names": [name for name, _ in request.headers],
+        "fields": sorted([name.lower(), value] for name, value in request.headers),
+        "content_type": request.content_type,
+        "content_length": request.content_length,
+        "environ": {key: str(environ[key]) for key in ENVIRON if key in environ},
+    }
+
+
+def echo(request: Request, path: str = ""):
+    body = request.get_data()
+    return {"argument": path, **seen(request), "body": body.decode("latin-1")}
+
+
+def form(request: Request):
+    files = [[n, f.filename, f.read().decode("latin-1")] for n, f in request.files.items(True)]
+    return {
+        "form": sorted([name, len(value), value[:20]] for name, value in request.form.items(True)),
+        "files": files,
+        "payload": len(restore_payload(request)),
+    }
+
+
+def stream(request: Request):
+    first = request.stream.read(5)
+    return {"first": first.decode(), "rest": len(request.stream.read())}
+
+
+def payload(request: Request):
+    return restore_payload(request)
+
+
+# What answers look like -----------------------------------------------------------------------
+
+
+def fields(request: Request):
+    response = Response("body")
+    response.headers["X-Mixed-CASE"] = "1"
+    response.headers.add("X-Twice", "a")
+    response.headers.add("X-Twice", "b")
+    response.set_cookie("one", "1")
+    response.set_cookie("two", "2", path="/p")
+    response.headers["eTag"] = '"x"'
+    return response
+
+
+def pieces(request: Request):
+    return Response(iter([b"one", b"", b"two"]))
+
+
+def status(request: Request, status: int):
+    return Response("a body", status=status)
+
+
+def fails(request: Request):
+    raise ValueError("on purpose")
+
+
+def conflicts(request: Request):
+    raise Conflict("already there")
+
+
+def missing(request: Request):
+    raise NotFound("endpoint's own")
+
+
+def fails_late(request: Request):
+    def generate():
+        yield b"begun"
+        raise ValueError("on purpose, late")
+
+    return Response(generate())
+
+
+def typed(request: Request, item: Item) -> Item:
+    return item
+
+
+def typed_default(request: Request, item: Item = None):
+    return {"item": item and item.model_dump()}
+
+
+class Things:
+    @route("/things", methods=["GET"])
+    def listed(self, request: Request):
+        return ["a", "b"]
+
+    @route("/things/<thing_id>", methods=["GET", "PUT"])
+    def one(self, request: Request, thing_id: str):
+        return {"thing": thing_id}
+
+
+class Methods:
+    def on_get(self, request: Request):
+        return "got"
+
+    def on_post(self, request: Request):
+        return "posted"
+
+
+def old_style(request: Request, args: dict):
+    return Response(json.dumps(args), mimetype="application/json")
+
+
+def forward_with_session(request: Request, path: str = ""):
+    return PROXY.forward(request, "/" + path, headers={"X-Added": "1"})
+
+
+PROXY = Proxy(ORIGIN)
+
+
+def routes() -> Router:
+    router = Router(handler_dispatcher())
+    router.add("/echo/<path:path>", echo)
+    router.add("/echo", echo)
+    for function in (form, stream, payload, fields, pieces, fails, conflicts, missing, typed):
+        router.add(f"/{function.__name__}", function)
+    router.add("/fails_late", fails_late)
+    router.add("/typed_default", typed_default)
+    router.add("/status/<int:status>", status)
+    router.add("/none", lambda request: None)
+    router.add("/text", lambda request: "text ä")
+    router.add("/bytes", lambda request: b"\x00\xff")
+    router.add("/list", lambda request: [1, {"a": None}])
+    router.add("/strange", lambda request: object())
+    router.add("/redirect", lambda request: redirect("/elsewhere?x=1"))
+    router.add("/get-only", lambda request: "get", methods=["GET"])
+    router.add("/headed", lambda request: "get", methods=["GET"])
+    router.add("/headed", lambda request: Response(headers={"X-Head": "1"}), methods=["HEAD"])
+    router.add("/seg/<a>/<b>", lambda request, a, b: [a, b])
+    router.add("/tail/<a>/<path:b>", lambda request, a, b: [a, b])
+    router.add('/re/<regex("[a-c]+"):x>', lambda request, x: x)
+    router.add("/slash/", lambda request: "slash")
+    router.add("/host", lambda request, port: ["named host", port], host="named.example<port:port>")
+    router.add("/host", lambda request: "any host")
+    router.add(WithHost("<bucket>.store.example", [RuleAdapter("/in", in_store)]))
+    router.add([Things(), Resource("/methods", Methods())])
+    router.add("/proxy", ProxyHandler(ORIGIN))
+    router.add("/proxy/<path:path>", ProxyHandler(ORIGIN))
+    router.add("/dead/<path:path>", ProxyHandler("http://127.0.0.1:9"))
+    router.add("/forward/<path:path>", forward_with_session)
+    for path in ("echo", "unanswered", "closes", "fails", "rejects", "headers", "listens"):
+        router.add(f"/ws/{path}", globals()[f"ws_{path}"], methods=["WEBSOCKET"])
+    router.add("/ws/arg/<name>", ws_argument, methods=["WEBSOCKET"])
+    return router
+
+
+def in_store(request: Request, bucket: str):
+    return bucket
+
+
+# Websockets -----------------------------------------------------------------------------------
+
+
+def ws_echo(request):
+    with request.accept() as ws:
+        for message in ws:
+            ws.send(message)
+
+
+def ws_argument(request, name):
+    with request.accept(subprotocol="chat") as ws:
+        ws.send(json.dumps([name, request.path, request.query_string.decode()]))
+
+
+def ws_unanswered(request):
+    return None
+
+
+def ws_closes(request):
+    ws = request.accept()
+    ws.send("bye")
+    ws.close(4001, "as agreed")
+
+
+def ws_fails(request):
+    with request.accept():
+        raise ValueError("on purpose")
+
+
+def ws_rejects(request):
+    request.reject(Response("not you", status=403, headers={"X-Why": "because"}))
+
+
+def ws_headers(request):
+    with request.accept(headers=Headers([("X-Accepted", "yes")])) as ws:
+        ws.send(json.dumps({"x-one": request.headers.get("x-one"), "method": request.method}))
+
+
+CLOSED = []
+
+
+def ws_listens(request):
+    ws = request.accept()
+    try:
+        while True:
+            ws.receive()
+    except WebSocketDisconnectedError as exc:
+        CLOSED.append([exc.code, ws.close_code])
+
+
+# The chain ------------------------------------------------------------------------------------
+
+
+class Context(RequestContext):
+    tags: list
+
+
+class Chain(HandlerChain[Context]):
+    pass
+
+
+def tag(chain: HandlerChain, context: Context, response: Response):
+    context.tags = ["first"]
+    if "X-Replace" in context.request.headers:
+        context.request.headers["X-One"] = "replaced"
+        context.request.environ["PATH_INFO"] = "/echo/replaced"
+
+
+def short_cuts(chain: HandlerChain, context: Context, response: Response):
+    path = context.request.path
+    if path == "/chain/respond":
+        chain.respond(202, {"tags": context.tags}, {"X-Responded": "1"})
+    elif path == "/chain/none":
+        chain.respond(204)
+    elif path == "/chain/stream":
+        chain.respond(200, iter([b"a", b"b"]))
+    elif path == "/chain/stop":
+        response.set_response("stopped")
+        chain.stop()
+    elif path == "/chain/terminate":
+        response.set_response("terminated")
+        chain.terminate()
+    elif path == "/chain/throw":
+        chain.throw(ValueError("thrown"))
+    elif path == "/chain/conflict":
+        raise Conflict("in the chain")
+    elif path == "/chain/fails":
+        raise ValueError("in the chain")
+    elif path == "/chain/closed":
+        chain.respond(200, CLOSED)
+    elif path == "/chain/zero":
+        response.status_code = 0
+    elif path == "/chain/old":
+        response.update_from(OLD.dispatch(context.request))
+        chain.stop()
+
+
+OLD = Router()
+OLD.add("/chain/old", old_style)
+
+
+def stamp(chain: HandlerChain, context: Context, response: Response):
+    response.headers["X-Stamp"] = ",".join(context.tags)
+
+
+class Sized(Gateway):
+    def new_chain(self):
+        return Chain(
+            self.request_handlers, self.response_handlers, self.finalizers, self.exception_handlers
+        )
+
+
+def gateway() -> Gateway:
+    both = CompositeHandler()
+    both.append(tag)
+    both.append(short_cuts)
+    return Sized(
+        [both, RouterHandler(routes(), respond_not_found=True)],
+        [stamp, EmptyResponseHandler(404, b"nothing here")],
+        [],
+        [WerkzeugExceptionHandler()],
+        Context,
+    )
+
+
+# Serving, as programs do it themselves ----------------------------------------------------------
+
+
+def on_hypercorn() -> None:
+    from hypercorn.asyncio import serve
+    from hypercorn.config import Config
+
+    from rolo.gateway.asgi import AsgiGateway
+
+    config = Config()
+    config.bind = [f"127.0.0.1:{PORT}"]
+    config.h11_pass_raw_headers = True
+    loop = asyncio.new_event_loop()
+    stopped = asyncio.Event()
+    whenever_over(lambda: loop.call_soon_threadsafe(stopped.set))
+    app = AsgiGateway(gateway(), event_loop=loop)
+    loop.run_until_complete(serve(app, config, shutdown_trigger=stopped.wait))
+
+
+def on_werkzeug() -> None:
+    from werkzeug.serving import make_server
+
+    from rolo.gateway.wsgi import WsgiGateway
+
+    server = make_server("127.0.0.1", PORT, WsgiGateway(gateway()), threaded=True)
+    whenever_over(server.shutdown)
+    server.serve_forever()
+
+
+def on_twisted() -> None:
+    from rolo.serving.twisted import TwistedGateway
+    from twisted.internet import reactor
+
+    reactor.listenTCP(PORT, TwistedGateway(gateway()), interface="127.0.0.1")
+    whenever_over(lambda: reactor.callFromThread(reactor.stop))
+    reactor.run(installSignalHandlers=False)
+
+
+def whenever_over(stop) -> None:
+    def wait() -> None:
+        sys.stdin.read()
+        stop()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)
+    {"hypercorn": on_hypercorn, "werkzeug": on_werkzeug, "twisted": on_twisted}[SERVER]()
