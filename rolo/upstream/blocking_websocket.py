@@ -84,7 +84,7 @@ class BlockingWebSocket(WebSocketAdapter):
         self._reader = FrameReader(client=True, max_message=settings.max_message, deflate=deflate)
         self._close_timeout = settings.close_timeout
         self._messages: collections.deque[str | bytes] = collections.deque()
-        self._last_received_at: float | None = None
+        self._last_received_at = time.monotonic()
         self._reading = threading.Lock()
         """Held by who waits for the origin."""
         # Never while waiting. TLS allows one call at a time, and frames must not be mixed.
@@ -97,7 +97,7 @@ class BlockingWebSocket(WebSocketAdapter):
         self._feed(early)
 
     @property
-    def last_received_at(self) -> float | None:
+    def last_received_at(self) -> float:
         return self._last_received_at
 
     def receive(self, timeout: float | None = None) -> Message:
@@ -112,7 +112,7 @@ class BlockingWebSocket(WebSocketAdapter):
                     raise WebSocketDisconnectedError(self._closed.code, self._closed.reason)
                 self._read(deadline)
             data = self._messages.popleft()
-        self._last_received_at = time.time()
+        self._last_received_at = time.monotonic()
         return TextMessage(data) if isinstance(data, str) else BytesMessage(data)
 
     def send(self, event: Message, timeout: float | None = None) -> None:
