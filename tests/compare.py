@@ -67,6 +67,7 @@ class Known(t.NamedTuple):
         )
 
 
+PROXIED = r"(prox|/forward/|^by|^mutate )"
 KNOWN = [
     Known("an error that no handler", r"GET /(strange|fails|chain/fails)$"),
     Known("an error that leaves the chain", r"GET /chain/throw$"),
@@ -92,41 +93,67 @@ KNOWN = [
         r"^(form|payload|POST|PUT|large|chunked|h2 form)",
         r"^body(\.payload)?$",
     ),
+    Known("fields that `requests` adds", r"^by handler", r"^body\.(FIELDS|NAMES)$", r"ACCEPT"),
     Known("websockets through", r"^ws to a proxy$"),
     Known("an error inside", r"^ws fails$", r"^heard"),
+    Known("a body that a handler has begun", r"^mutate read"),
+    Known("`request.headers` replaced", r"^mutate new-headers", r"content-type$"),
+    Known("`request.method` set", r"^mutate method, ", r"^body\.method$"),
+    Known("a request without Host", r"^by forwarded_anew"),
     Known("redirects of an upstream", r"/answer/redirect$"),
     Known("dead or slow upstream", r"/dead/x$"),
-    Known("hop-by-hop", r"(prox|/forward/)", r"(keep-alive|proxy-connection|[ .]te|connection)$"),
+    Known(
+        "hop-by-hop",
+        PROXIED,
+        r"(keep-alive|proxy-connection|[ .]te|connection)$",
+    ),
     Known("hop-by-hop", r"/answer/(hop|close)$|^HEAD /proxy/answer/chunks$"),
-    Known("Content-Type of an answer", r"(prox|/forward/)", r"^(field content-type|names)$"),
-    Known("reason phrase", r"(prox|/forward/)", r"^reason$"),
-    Known("`X-Forwarded-Host`", r"(prox|/forward/)", r"x-forwarded-host$"),
+    Known(
+        "Content-Type of an answer",
+        PROXIED,
+        r"^(field content-type|names)$",
+    ),
+    Known("reason phrase", PROXIED, r"^reason$"),
+    Known("`X-Forwarded-Host`", PROXIED, r"x-forwarded-host$"),
     Known(
         "fields that `requests` adds",
-        r"(prox|/forward/)",
+        PROXIED,
         r"(accept|accept-encoding|user-agent|connection)$",
     ),
     Known(
         "fields that `requests` adds",
-        r"(prox|/forward/)",
+        PROXIED,
         r"content-length$",
         r"0|Content-Length",
         r"None",
     ),
-    Known("cookie jar", r"(prox|/forward/)", r"(field|name) cookie$"),
-    Known("repeated fields", r"(prox|/forward/).* \+ ", r"field "),
+    Known("cookie jar", PROXIED, r"(field|name) cookie$"),
+    Known("repeated fields", r"^proxied.* \+ ", r"field "),
     Known(
         "form bodies through a proxy",
-        r"(prox|/forward/)",
+        r"^(proxied form|(POST|PUT) (multipart|empty form)|large|chunked form|h2 form)",
         r"^body\.(body|size|field content-length)$",
     ),
-    Known("form bodies through a proxy", r"(prox|/forward/)ied form", r"name content-length"),
-    Known("bodies through a proxy", r"(prox|/forward/)", r"(content-length|transfer-encoding)$"),
-    Known("the target of a request", r"(prox|/forward/)", r"^body\.target$"),
+    Known(
+        "form bodies through a proxy",
+        r"proxied form",
+        r"name content-length",
+    ),
+    Known(
+        "bodies through a proxy",
+        PROXIED,
+        r"(content-length|transfer-encoding)$",
+    ),
+    Known("the target of a request", PROXIED, r"^body\.target$", new=r"\.\./|%20|%zz"),
     Known("a target in absolute form", r"^absolute target, proxied$", r"(field|name) host$"),
     Known("the method of a request", r"\bget$", r"^body\.method$"),
-    Known("the case of field names", r"(prox|/forward/)", r"^body\.name "),
+    Known("the case of field names", PROXIED, r"^body\.name "),
 ]
+
+
+FORWARDS = re.findall(
+    r"^    ([a-z_]+),$", PROGRAM.read_text().partition("FORWARDS = ")[2].partition("]")[0], re.M
+)
 
 
 # Requests --------------------------------------------------------------------------------------
@@ -263,6 +290,28 @@ def http1_cases() -> t.Iterator[tuple[str, bytes]]:
     yield "absolute target", request("http://other.example/echo/a%2Fb?x=1")
     yield "absolute target, proxied", request("http://other.example/proxy/a%2Fb?x=1")
     yield "asterisk", request("*", "OPTIONS")
+    for kind in [
+        "headers",
+        "new-headers",
+        "target",
+        "path",
+        "query",
+        "method",
+        "method-variable",
+        "host",
+        "stream",
+        "data",
+        "read",
+        "parsed",
+    ]:
+        for path in ("mutate", "mutated"):
+            fields = ("X-One: 1", "X-Gone: 1", FORM if kind == "parsed" else "Content-Type: text/x")
+            target = f"/{path}/{kind}?a=%20b"
+            yield f"{path} {kind}, POST", request(target, "POST", b"a=1&b=2", *fields)
+            yield f"{path} {kind}, GET", request(target, "GET", None, *fields)
+    for name in (*FORWARDS, "handler/a%2Fb"):
+        yield f"by {name}, GET", request(f"/by/{name}?x=1", "GET", None, "X-One: 1")
+        yield f"by {name}, POST", request(f"/by/{name}?x=1", "POST", b"some bytes", "X-One: 1")
     files = multipart(("a", None, b"1"), ("f", "n.txt", b"file\r\n"), ("b", None, b"2"))
     large = b"a=" + b"x" * 400_000 + b"&b=" + b"y" * 50_000
     huge = multipart(("a", None, b"x" * 400_000), ("f", "n.bin", b"z" * 900_000))

@@ -6,20 +6,23 @@ the URL that the proxies forward to. Runs until its standard input ends.
 """
 
 import asyncio
+import io
 import json
 import logging
 import sys
 import threading
 
 import pydantic
+import requests
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import Conflict, NotFound
 from werkzeug.utils import redirect
 
 from rolo import Request, Resource, Response, Router, route
+from rolo.client import SimpleRequestsClient, make_request
 from rolo.gateway import CompositeHandler, Gateway, HandlerChain, RequestContext
 from rolo.gateway.handlers import EmptyResponseHandler, RouterHandler, WerkzeugExceptionHandler
-from rolo.proxy import Proxy, ProxyHandler
+from rolo.proxy import Proxy, ProxyHandler, forward
 from rolo.request import get_full_raw_path, get_raw_base_url, get_raw_path, restore_payload
 from rolo.routing import RuleAdapter, WithHost, handler_dispatcher
 from rolo.websocket import WebSocketDisconnectedError
@@ -178,6 +181,164 @@ def forward_with_session(request: Request, path: str = ""):
 PROXY = Proxy(ORIGIN)
 
 
+def mutate(request: Request, kind: str) -> None:
+    """Change ``request`` as handlers do."""
+    environ = request.environ
+    if kind == "headers":
+        request.headers["X-One"] = "changed"
+        request.headers.add("X-New", "1")
+        request.headers.remove("X-Gone")
+    elif kind == "new-headers":
+        request.headers = Headers([("Host", "new.example"), ("X-Only", "this")])
+    elif kind == "target":
+        environ["RAW_URI"] = environ["REQUEST_URI"] = "/changed%2Ftarget?q=new"
+        environ["PATH_INFO"] = "/changed/target"
+        environ["QUERY_STRING"] = "q=new"
+    elif kind == "path":
+        request.path = "/changed"
+    elif kind == "query":
+        request.query_string = b"changed=1"
+    elif kind == "method":
+        request.method = "PUT"
+    elif kind == "method-variable":
+        environ["REQUEST_METHOD"] = "PUT"
+    elif kind == "host":
+        request.headers["Host"] = "changed.example"
+    elif kind == "stream":
+        environ["wsgi.input"] = io.BytesIO(b"another body")
+        environ["CONTENT_LENGTH"] = "12"
+        request.headers["Content-Length"] = "12"
+    elif kind == "data":
+        request.get_data()
+        request.data = b"other data"
+        request.headers["Content-Length"] = "10"
+    elif kind == "read":
+        request.stream.read(3)
+    elif kind == "parsed":
+        dict(request.form)
+
+
+def mutated_then_forwarded(request: Request, kind: str):
+    mutate(request, kind)
+    return PROXY.forward(request)
+
+
+def mutated_then_seen(request: Request, kind: str):
+    mutate(request, kind)
+    new = Request(request.method, request.path, request.headers, request.get_data())
+    return {
+        "body": request.get_data().decode("latin-1"),
+        "again": new.get_data().decode("latin-1"),
+    } | seen(request)
+
+
+def forwarded_with_a_path(request: Request):
+    return PROXY.forward(request, "/other%2Fpath", headers=request.headers)
+
+
+def forwarded_with_fields(request: Request):
+    headers = Headers(request.headers)
+    headers["X-One"] = "edited"
+    headers["Host"] = "edited.example"
+    return PROXY.forward(request, "other", headers)
+
+
+def forwarded_anew(request: Request):
+    """A request made by hand, as programs make them to forward something else."""
+    new = Request("POST", "/made/by hand", {"X-One": "1", "Content-Type": "text/x"}, "bödy")
+    return PROXY.forward(new)
+
+
+def forwarded_anew_raw(request: Request):
+    new = Request(
+        "GET",
+        "/a/b",
+        {"X-One": "1"},
+        query_string="a=%20",
+        raw_path="/a%2Fb",
+        remote_addr="10.0.0.1",
+    )
+    return PROXY.forward(new, headers={"X-Two": "2"})
+
+
+def in_a_session(request: Request):
+    with requests.Session() as session:
+        session.headers["X-Session"] = "mine"
+        with SimpleRequestsClient(session) as client:
+            return client.request(request, ORIGIN)
+
+
+def in_no_session(request: Request):
+    with SimpleRequestsClient(follow_redirects=False) as client:
+        return client.request(request, ORIGIN)
+
+
+class Client(SimpleRequestsClient):
+    def request(self, request, server=None):
+        request.headers["X-Client"] = str(server == ORIGIN)
+        return super().request(request, server)
+
+
+class Prefixed(Proxy):
+    def request(self, request, server=None):
+        response = super().request(request, server)
+        response.headers["X-Subclass"] = "request"
+        return response
+
+    def forward(self, request, forward_path=None, headers=None):
+        response = super().forward(request, "/prefix" + (forward_path or ""), headers)
+        response.headers["X-Subclass"] = "forward"
+        return response
+
+
+class Handler(ProxyHandler):
+    def __call__(self, request, **kwargs):
+        kwargs["path"] = "handled/" + kwargs["path"]
+        response = super().__call__(request, **kwargs)
+        response.data = response.data.upper()
+        return response
+
+
+def by_a_proxy_of_ones_own(request: Request):
+    return Prefixed(ORIGIN).forward(request, "/x")
+
+
+def by_a_proxy_of_ones_own_asked(request: Request):
+    return Prefixed(ORIGIN).request(request)
+
+
+def by_a_client_of_ones_own(request: Request):
+    return Proxy(ORIGIN + "/base", client=Client()).forward(request, "/x")
+
+
+def without_preserving_the_host(request: Request):
+    return Proxy(ORIGIN, preserve_host=False).forward(request)
+
+
+def by_the_function(request: Request):
+    return forward(request, ORIGIN, "/by/function", {"X-One": "function"})
+
+
+def by_make_request(request: Request):
+    return make_request(Request("GET", "/made", {"Host": ORIGIN[7:], "X-One": "1"}))
+
+
+FORWARDS = [
+    forwarded_with_a_path,
+    forwarded_with_fields,
+    forwarded_anew,
+    forwarded_anew_raw,
+    in_a_session,
+    in_no_session,
+    by_a_proxy_of_ones_own,
+    by_a_proxy_of_ones_own_asked,
+    by_a_client_of_ones_own,
+    without_preserving_the_host,
+    by_the_function,
+    by_make_request,
+]
+
+
 def routes() -> Router:
     router = Router(handler_dispatcher())
     router.add("/echo/<path:path>", echo)
@@ -208,6 +369,11 @@ def routes() -> Router:
     router.add("/proxy/<path:path>", ProxyHandler(ORIGIN))
     router.add("/dead/<path:path>", ProxyHandler("http://127.0.0.1:9"))
     router.add("/forward/<path:path>", forward_with_session)
+    router.add("/mutate/<kind>", mutated_then_forwarded)
+    router.add("/mutated/<kind>", mutated_then_seen)
+    for function in FORWARDS:
+        router.add(f"/by/{function.__name__}", function)
+    router.add("/by/handler/<path:path>", Handler(ORIGIN))
     for path in ("echo", "unanswered", "closes", "fails", "rejects", "headers", "listens"):
         router.add(f"/ws/{path}", globals()[f"ws_{path}"], methods=["WEBSOCKET"])
     router.add("/ws/arg/<name>", ws_argument, methods=["WEBSOCKET"])

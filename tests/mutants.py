@@ -133,7 +133,7 @@ WIDER = {
     ],
     "rolo/upstream/": ["tests/upstream"],
     "rolo/bridge/": ["tests/bridge", "tests/test_docs.py"],
-    "rolo/routing/": ["tests/routing", "tests/gateway"],
+    "rolo/routing/": ["tests/routing", "tests/gateway", "tests/compatibility"],
     "rolo/gateway/": ["tests/gateway", "tests/integration/test_bridge_http.py"],
     "rolo/proxy/": [
         "tests/proxy",

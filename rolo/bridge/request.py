@@ -62,7 +62,8 @@ class BridgeRequest(Request):
     @lazy
     def environ(self) -> WSGIEnvironment:
         environ = wsgi_environ(self._head)
-        environ["wsgi.input"] = io.BytesIO() if self._body.is_empty else RequestStream(self._body)
+        self._input = io.BytesIO() if self._body.is_empty else RequestStream(self._body)
+        environ["wsgi.input"] = self._input
         environ["wsgi.input_terminated"] = True
         environ["rolo.portal"] = self._portal
         environ["werkzeug.request"] = self
@@ -85,6 +86,18 @@ class BridgeRequest(Request):
         return [
             (name.encode("latin-1"), str(value).encode("latin-1")) for name, value in self.headers
         ]
+
+    @property
+    def _body_replaced(self) -> bool:
+        """Whether a handler has put another body in the place of what came."""
+        own = self.__dict__
+        if "environ" in own and own["environ"].get("wsgi.input") is not own["_input"]:
+            return True
+        if not own.get("data"):
+            return False
+        # It is also what came, for those who have merely read it.
+        record = self._body.record
+        return not (record.is_kept and record.read(0, -1) == own["data"])
 
     @lazy
     def server(self) -> tuple[str, int | None] | None:

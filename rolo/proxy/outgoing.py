@@ -70,7 +70,10 @@ def outgoing_request(
         rules=rules,
     )
     if isinstance(request, BridgeRequest):
-        if request._head.framing is not Framing.NONE:
+        if request._body_replaced:
+            outgoing.body = whole_body(request)
+            outgoing.length = len(outgoing.body)
+        elif request._head.framing is not Framing.NONE:
             _add_bridged_body(outgoing, request)
     else:
         _add_body(outgoing, request, raw_headers(request))
@@ -94,7 +97,7 @@ def outgoing_head(
     headers: RawHeaders
     if isinstance(request, BridgeRequest):
         head = request._head
-        method, version, came = request.method, head.http_version, head.headers
+        method, version, came = _method(request), head.http_version, head.headers
         headers = request._raw_headers
     else:
         method, version, came = _method(request), _http_version(request), _came(request)
@@ -167,8 +170,11 @@ def _is_inside_escape(path: str, at: int) -> bool:
 
 def _method(request: AnyRequest) -> str:
     """Return the method as it was written; werkzeug makes it upper case."""
-    written = str(request.environ.get("REQUEST_METHOD", ""))
-    return written if written.upper() == request.method else request.method
+    if isinstance(request, BridgeRequest) and (
+        "environ" not in request.__dict__ or request.method != request._head.method
+    ):
+        return request.method
+    return str(request.environ.get("REQUEST_METHOD", request.method))
 
 
 def _target(
@@ -177,24 +183,40 @@ def _target(
     """Return the target to ask for, and the authority that the request's own target names
     (``None``: it names none)."""
     asked: bytes | None = None
-    if isinstance(request, BridgeRequest):
+    if isinstance(request, BridgeRequest) and "environ" not in request.__dict__:
         target = request._head.target
         if path is None and target[:1] == b"/" and not rules.refuse_dot_segments:
             return upstream.base_path + target, None  # as nearly always
-        form = split_target(request._head.target, method)
+    written, variables = _written_target(request)
+    if written is not None:
+        form = split_target(written, method)
         below, query, asked = form.path, form.query, form.authority
-    elif (uri := request.environ.get("RAW_URI")) and "rolo.headers" in request.environ:
-        form = split_target(uri.encode("latin-1"), method)
-        below, query, asked = form.path, form.query, form.authority
+        if variables is not None:
+            # A handler may have changed it, there or in the target.
+            left = str(variables.get("QUERY_STRING") or "").encode("latin-1")
+            query = query if left == (query or b"") else left
     else:
         below = _encoded(get_raw_path(request))
-        query = request.query_string or None
+        query = str(request.environ.get("QUERY_STRING") or "").encode("latin-1") or None
     if path is not None:
         below = _encoded(path)
         if not below.startswith(b"/"):
             below = b"/" + below
     rules.check_path(below)
     return join_target(upstream.base_path, below, query), asked
+
+
+def _written_target(request: AnyRequest) -> tuple[bytes | None, t.Mapping[str, t.Any] | None]:
+    """Return the target as the client wrote it, or as a handler left it in the environment
+    (``None``: no server tells), and that environment if anybody may have changed it."""
+    if isinstance(request, BridgeRequest):
+        if "environ" not in request.__dict__:
+            return request._head.target, None
+    elif "rolo.headers" not in request.environ:
+        return None, None
+    environ = t.cast("t.Any", request.environ)
+    uri = environ.get("RAW_URI")
+    return (str(uri).encode("latin-1"), environ) if uri else (None, None)
 
 
 def _encoded(path: str) -> bytes:
