@@ -100,6 +100,20 @@ KNOWN = [
     Known("`request.headers` replaced", r"^mutate new-headers", r"content-type$"),
     Known("`request.method` set", r"^mutate method, ", r"^body\.method$"),
     Known("a request without Host", r"^by forwarded_anew"),
+    Known("variables of a request on Twisted", aspect=r"environ\.", server="twisted"),
+    Known("a target in absolute form on Twisted", r"^absolute target$", server="twisted"),
+    Known("HTTP/1.1 without Host", r"^no host$", server="twisted"),
+    Known("`OPTIONS *` on Twisted", r"^asterisk$", server="twisted"),
+    Known("refusals of Twisted", r"^two lengths$", server="twisted"),
+    Known(
+        "`Connection: close` on Twisted",
+        aspect=r"connection|names",
+        new=r"lose|onnection",
+        server="twisted",
+    ),
+    Known("100 (Continue) on Twisted", r"xpect", r"^interim$", server="twisted"),
+    Known("a websocket handler that returns", r"^ws ", r"^heard", r"end", r"1000", "twisted"),
+    Known("a handshake that nobody answers on Twisted", r"^ws unanswered", server="twisted"),
     Known("redirects of an upstream", r"/answer/redirect$"),
     Known("dead or slow upstream", r"/dead/x$"),
     Known(
@@ -144,7 +158,7 @@ KNOWN = [
         PROXIED,
         r"(content-length|transfer-encoding)$",
     ),
-    Known("the target of a request", PROXIED, r"^body\.target$", new=r"\.\./|%20|%zz"),
+    Known("the target of a request", PROXIED, r"^body\.target$", new=r"\.\./|%20|%zz|\?$"),
     Known("a target in absolute form", r"^absolute target, proxied$", r"(field|name) host$"),
     Known("the method of a request", r"\bget$", r"^body\.method$"),
     Known("the case of field names", PROXIED, r"^body\.name "),
@@ -552,10 +566,9 @@ def ask_websocket(
         answer = described(status, found, b"")
         frames = Connection(ConnectionType.CLIENT)
         frames.receive_data(rest)
-        messages = frames.events()
         for step in script:
             if step is None:
-                heard.append(next_message(sock, frames, messages))
+                heard.append(next_message(sock, frames))
                 continue
             if isinstance(step, tuple):
                 closing = None if step[0] == 1005 else step[0]
@@ -569,12 +582,12 @@ def ask_websocket(
     return answer | {f"heard {number}": each for number, each in enumerate(heard)}
 
 
-def next_message(sock: socket.socket, frames: t.Any, messages: t.Iterator[t.Any]) -> t.Any:
+def next_message(sock: socket.socket, frames: t.Any) -> t.Any:
     from wsproto import events as ws
 
     whole = ""
     while True:
-        for event in messages:
+        for event in frames.events():
             if isinstance(event, ws.CloseConnection):
                 return ["close", int(event.code), event.reason or ""]
             if isinstance(event, ws.Message):
@@ -590,7 +603,6 @@ def next_message(sock: socket.socket, frames: t.Any, messages: t.Iterator[t.Any]
         if not data:
             return "end"
         frames.receive_data(data)
-        messages = frames.events()
 
 
 # Who is asked ----------------------------------------------------------------------------------

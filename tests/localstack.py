@@ -26,8 +26,8 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HOME = ROOT / ".localstack"
-# The last before its versions by year; newer releases of the two others do not suit it.
-PACKAGES = ["localstack-core[runtime]==4.14.0", "cbor2<6", "pyopenssl<26"]
+# The last before its versions by year, and what it forgets to ask for, or to bound.
+PACKAGES = ["localstack-core[runtime]==4.14.0", "cbor2<6", "pyopenssl<26", "service-identity"]
 SERVERS = ("hypercorn", "twisted")
 SKIPPED = {
     "dynamodb": "its backend, DynamoDB Local, is no package of PyPI and not under an open licence",

@@ -549,7 +549,7 @@ def main() -> int:
         except Exception:  # noqa: BLE001 - told, and counted
             failed += 1
             print(f"  FAILED {name.removeprefix('test_')}")
-            print("    " + traceback.format_exc().strip().replace("\n", "\n    "))
+            print("    " + traceback.format_exc(-2, chain=False).strip().replace("\n", "\n    "))
         else:
             print(f"  ok     {name.removeprefix('test_')}")
         sys.stdout.flush()
