@@ -539,8 +539,9 @@ def on_werkzeug() -> None:
 
 
 def on_twisted() -> None:
-    from rolo.serving.twisted import TwistedGateway
     from twisted.internet import reactor
+
+    from rolo.serving.twisted import TwistedGateway
 
     reactor.listenTCP(PORT, TwistedGateway(gateway()), interface="127.0.0.1")
     whenever_over(lambda: reactor.callFromThread(reactor.stop))

@@ -8,7 +8,7 @@ import websocket
 
 from rolo.gateway import Gateway
 from rolo.gateway.asgi import AsgiGateway
-from rolo.serving import serve
+from rolo.serving import SERVERS, serve
 from rolo.testing.hypercorn import run_hypercorn
 
 
@@ -37,15 +37,17 @@ class Accepting(Gateway):
         return self.returned
 
 
-@pytest.fixture(params=["native", "a hypercorn of the program's own"])
+@pytest.fixture(params=["native", "twisted", "a hypercorn of the program's own"])
 def opened(request):
     """Return a function that serves a function and returns its gateway and a client."""
     closing = []
 
     def open_websocket(function):
         gateway = Accepting(function)
-        if request.param == "native":
-            server = serve(gateway)
+        if request.param in SERVERS:
+            if unavailable := SERVERS[request.param].available():
+                pytest.skip(unavailable)
+            server = serve(gateway, server=request.param)
             port, stop = server.port, server.shutdown
         else:
             app = AsgiGateway(gateway)
@@ -57,7 +59,7 @@ def opened(request):
         client.connect(f"ws://127.0.0.1:{port}/", timeout=5)
         return gateway, client
 
-    open_websocket.is_ours = request.param == "native"
+    open_websocket.is_ours = request.param in SERVERS
     yield open_websocket
     for close in closing:
         close()

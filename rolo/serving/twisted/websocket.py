@@ -50,7 +50,7 @@ class WebSocketChannel(Protocol):
         self.wsproto = WSConnection(ConnectionType.SERVER)
         self.eventQueue: queue.Queue[events.Event] = queue.Queue()
         self.upgraded = False
-        self.lastReceivedAt: float | None = None
+        self.lastReceivedAt = time.monotonic()
         self.writable = threading.Event()
         """Cleared while the client does not take what is sent."""
         self.writable.set()
@@ -95,6 +95,7 @@ class WebSocketChannel(Protocol):
             if isinstance(event, events.Message):
                 self._takePart(event)
             elif isinstance(event, events.Ping):
+                self.lastReceivedAt = time.monotonic()
                 self._write(self.wsproto.send(event.response()))
             elif isinstance(event, events.CloseConnection):
                 if self.wsproto.state is ConnectionState.REMOTE_CLOSING:
@@ -114,7 +115,7 @@ class WebSocketChannel(Protocol):
         if not event.message_finished:
             return
         parts, self._parts, self._size = self._parts, [], 0
-        self.lastReceivedAt = time.time()
+        self.lastReceivedAt = time.monotonic()
         if isinstance(event, events.TextMessage):
             self.eventQueue.put(events.TextMessage("".join(parts)))
         else:
@@ -250,7 +251,7 @@ class TwistedWebSocketAdapter(adapter.WebSocketAdapter):
         self._call(self.channel.wsSend, message)
 
     @property
-    def last_received_at(self) -> float | None:
+    def last_received_at(self) -> float:
         return self.channel.lastReceivedAt
 
     def accept(
