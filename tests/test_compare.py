@@ -2,7 +2,8 @@
 
 import re
 
-from compare import KNOWN, TABLE, Difference, http1_cases, rows
+from compare import KNOWN, TABLE, Difference, rows
+from compare_cases import http1_cases
 
 
 def test_what_the_comparison_knows_is_in_the_table():
