@@ -87,9 +87,9 @@ KNOWN = [
     Known("a body that fails half way", r"/fails_late$"),
     Known(
         "`WerkzeugExceptionHandler`",
-        r"^get only|things|methods$|/ws/echo$",
+        r"^get only|things|methods$|/ws/echo$|own/rule$",
         r"^(names|field (allow|content-type))$",
-        new="llow|json|HEAD|GET|WEBSOCKET",
+        new="llow|json|HEAD|GET|POST|WEBSOCKET",
     ),
     Known("invalid JSON for a pydantic", r"^(/typed(_default)? (\{|a=b)|typed, a form)$"),
     Known("a pydantic endpoint with", r"^/typed_default $"),

@@ -165,8 +165,16 @@ def http1_cases() -> t.Iterator[tuple[str, bytes]]:
     for name in (*FORWARDS, "handler/a%2Fb"):
         yield f"by {name}, GET", request(f"/by/{name}?x=1", "GET", None, "X-One: 1")
         yield f"by {name}, POST", request(f"/by/{name}?x=1", "POST", b"some bytes", "X-One: 1")
+    steps = (
+        "own/plain/7 own/plain/x own/conv/ABC own/conv/abc own/late/ABC own/rule own/factory/one/x "
+        "own/factory/three/x own/added routes/add own/added routes/group own/added own/g/2 "
+        "routes/remove own/g/2 own/added routes/remove own/added"
+    )
+    for number, path in enumerate(steps.split()):
+        yield f"routes, step {number}: {path}", request(f"/{path}")
+    yield "own rule, POST", request("/own/rule", "POST")
     files = multipart(("a", None, b"1"), ("f", "n.txt", b"file\r\n"), ("b", None, b"2"))
-    large = b"a=" + b"x" * 400_000 + b"&b=" + b"y" * 50_000
+    large = b"a=" + b"x" * 900_000 + b"&b=" + b"y" * 50_000
     huge = multipart(("a", None, b"x" * 400_000), ("f", "n.bin", b"z" * 900_000))
     for path in ("/form", "/payload", "/proxy/m", "/echo/x"):
         for method in ("POST", "PUT"):

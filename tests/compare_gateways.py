@@ -16,6 +16,7 @@ import pydantic
 import requests
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import Conflict, NotFound
+from werkzeug.routing import BaseConverter, Rule, RuleFactory
 from werkzeug.utils import redirect
 
 from rolo import Request, Resource, Response, Router, route
@@ -179,6 +180,7 @@ def forward_with_session(request: Request, path: str = ""):
 
 
 PROXY = Proxy(ORIGIN)
+Request.max_form_memory_size = 5_000_000
 
 
 def mutate(request: Request, kind: str) -> None:
@@ -369,6 +371,7 @@ def routes() -> Router:
     router.add("/proxy/<path:path>", ProxyHandler(ORIGIN))
     router.add("/dead/<path:path>", ProxyHandler("http://127.0.0.1:9"))
     router.add("/forward/<path:path>", forward_with_session)
+    router.add("/routes/<what>", change_routes)
     router.add("/mutate/<kind>", mutated_then_forwarded)
     router.add("/mutated/<kind>", mutated_then_seen)
     for function in FORWARDS:
@@ -481,6 +484,57 @@ def short_cuts(chain: HandlerChain, context: Context, response: Response):
         chain.stop()
 
 
+# Routers of a program's own -----------------------------------------------------------------------
+
+
+class Upper(BaseConverter):
+    regex = "[A-Z]+"
+
+    def to_python(self, value: str) -> str:
+        return f"upper {value}"
+
+
+class Factory(RuleFactory):
+    """Makes rules as programs do."""
+
+    def get_rules(self, map):
+        for name in ("one", "two"):
+            yield Rule(f"/own/factory/{name}/<rest>", endpoint=(name, "factory"))
+
+
+class Own(Router):
+    def dispatch(self, request):
+        response = super().dispatch(request)
+        response.headers["X-Router"] = type(self).__name__
+        return response
+
+
+def own_dispatcher(request: Request, endpoint, args) -> Response:
+    return Response(json.dumps([endpoint, dict(args)]), mimetype="application/json")
+
+
+OWN = Own(dispatcher=own_dispatcher, converters={"upper": Upper})
+OWN.add("/own/plain/<int:number>", "an endpoint that is no function")
+OWN.add("/own/conv/<upper:word>", "converted")
+OWN.add(Factory())
+OWN.add_rule(Rule("/own/rule", endpoint="a rule", methods=["POST"], host="example.org"))
+OWN.url_map.converters["late"] = Upper
+OWN.add("/own/late/<late:word>", "converted late")
+
+ADDED: list = []
+
+
+def change_routes(request: Request, what: str):
+    """Add and remove routes while serving."""
+    if what == "add":
+        ADDED.append(OWN.add("/own/added", "added"))
+    elif what == "group":
+        ADDED.append(OWN.add([RuleAdapter("/own/g/1", "1"), RuleAdapter("/own/g/2", "2")]))
+    else:
+        OWN.remove(ADDED.pop())
+    return [type(each).__name__ for each in ADDED]
+
+
 OLD = Router()
 OLD.add("/chain/old", old_style)
 
@@ -501,7 +555,7 @@ def gateway() -> Gateway:
     both.append(tag)
     both.append(short_cuts)
     return Sized(
-        [both, RouterHandler(routes(), respond_not_found=True)],
+        [both, RouterHandler(OWN), RouterHandler(routes(), respond_not_found=True)],
         [stamp, EmptyResponseHandler(404, b"nothing here")],
         [],
         [WerkzeugExceptionHandler()],
