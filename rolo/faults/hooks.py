@@ -26,33 +26,34 @@ class FaultHooks(Hooks):
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
+        # Several of them may share a context.
+        self._mark = f"_spoilt_by_{id(self)}"
 
     def on_request(self, context: ProxyContext) -> Response | None:
         shots = self._faults.shots(context.request, "down")
-        if not shots:
-            return None
-        context.__dict__["_spoilt_events"] = any(isinstance(s.fault, UnitFault) for s in shots)
-        return spoil_by(context.request, shots)
+        self._remember(context, shots)
+        return spoil_by(context.request, shots) if shots else None
 
     def on_outgoing(self, context: ProxyContext, outbound: OutboundRequest) -> None:
-        if context.get("_spoilt_events"):
+        if any(isinstance(shot.fault, UnitFault) for shot in self._remembered(context)):
             # Events that are coded cannot be told apart.
             outbound.headers.remove("Accept-Encoding")
         shots = self._faults.shots(context.request, "up")
         if shots:
             self._refuse(shots, context)
-            outbound.outgoing.writer = writer(shots, _portal(context, shots).loop_scope)
+            outgoing = outbound.outgoing
+            outgoing.writer = _writer(outgoing.writer, shots, _portal(context, shots).loop_scope)
 
     def on_handshake(self, context: ProxyContext, handshake: OutboundHandshake) -> None:
         shots = self._faults.shots(context.request, "up")
-        context.__dict__["_spoilt_upwards"] = shots
-        if not shots:
-            return
-        self._refuse(shots, context)
-        handshake._handshake.writer = writer(shots, _portal(context, shots).loop_scope)
+        self._remember(context, shots)
+        if shots:
+            self._refuse(shots, context)
+            outgoing = handshake._handshake
+            outgoing.writer = _writer(outgoing.writer, shots, _portal(context, shots).loop_scope)
 
     def on_accepted(self, context: ProxyContext, websocket: RelayedWebSocket) -> None:
-        shots = context.get("_spoilt_upwards")
+        shots = self._remembered(context)
         if not shots:
             return
         portal = _portal(context, shots)
@@ -62,6 +63,12 @@ class FaultHooks(Hooks):
             # Two bare ends would hand messages over by themselves.
             adapter._put_in_front(lambda leg, portal: SpoiledClient(leg, (), portal.loop_scope))
 
+    def _remember(self, context: ProxyContext, shots: tuple[Shot, ...]) -> None:
+        context.__dict__[self._mark] = shots
+
+    def _remembered(self, context: ProxyContext) -> tuple[Shot, ...]:
+        return t.cast("tuple[Shot, ...]", context.__dict__.get(self._mark, ()))
+
     def _refuse(self, shots: tuple[Shot, ...], context: ProxyContext) -> None:
         """:raises ConnectError: one of the faults is that the upstream cannot be reached"""
         for shot in shots:
@@ -70,12 +77,15 @@ class FaultHooks(Hooks):
                 raise error from InjectedFault(shot.fault.why)
 
 
-def writer(shots: tuple[Shot, ...], scope: LoopScope) -> RequestWriter:
-    """Return what writes a request through ``shots``."""
+class FaultWriter:
+    """A :class:`~rolo.upstream.request.RequestWriter`: writes requests through faults."""
 
-    async def write(wire: RequestWire, head: bytes, request: UpstreamRequest) -> None:
-        bottom = UpBottom(wire, request, scope)
-        top = way(shots, bottom)
+    def __init__(self, shots: tuple[Shot, ...], scope: LoopScope) -> None:
+        self.shots = shots
+        self._scope = scope
+
+    async def __call__(self, wire: RequestWire, head: bytes, request: UpstreamRequest) -> None:
+        top = way(self.shots, UpBottom(wire, request, self._scope))
         await top.head(head_of(head))
         body = request.body
         if isinstance(body, bytes):
@@ -86,7 +96,12 @@ def writer(shots: tuple[Shot, ...], scope: LoopScope) -> RequestWriter:
                 await top.body(piece)
         await top.end()
 
-    return write
+
+def _writer(
+    before: RequestWriter | None, shots: tuple[Shot, ...], scope: LoopScope
+) -> RequestWriter:
+    """Return what writes through ``shots``, and those of the hooks before us."""
+    return FaultWriter(before.shots + shots if isinstance(before, FaultWriter) else shots, scope)
 
 
 async def _spoil_origin(relay: Relay, shots: tuple[Shot, ...], portal: Portal) -> None:

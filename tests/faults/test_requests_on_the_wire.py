@@ -227,6 +227,18 @@ def test_answers_of_an_upstream_fail_on_their_way_down(start, origin):
     handler.close()
 
 
+def test_two_sets_of_rules_may_be_the_hooks_of_one_proxy(start, origin):
+    origin.until = BODY
+    first, second = Faults(), Faults()
+    first.add(faults.oversized_head(2000), direction="up")
+    second.add(faults.malformed_head("version"), direction="up")
+    handler = ProxyHandler(origin.url, hooks=[first.hooks, second.hooks])
+    assert post(start(handler)).status == 200
+    assert b"\r\nX-Fault-0: x" in origin.came
+    assert b"HTTP/9.9" in origin.came
+    handler.close()
+
+
 def test_without_a_loop_there_are_no_faults_upwards(origin):
     rules = Faults()
     rules.add(faults.cut(), direction="up")

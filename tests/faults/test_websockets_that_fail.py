@@ -390,6 +390,18 @@ def test_the_origin_gets_no_close_frame(relayed):
     assert origin.note() == "end"
 
 
+def test_two_sets_of_rules_spoil_one_websocket(start):
+    first, second = Faults(), Faults()
+    first.add(faults.duplicate(), direction="up")
+    second.add(faults.corrupt(), direction="up")
+    with WebSocketOrigin(noting) as origin:
+        proxy = ProxyHandler(origin.url, hooks=[first.hooks, second.hooks])
+        with Client(start(proxy)).open() as client:
+            client.text("x")
+            assert [origin.note(), origin.note()] == [(TEXT, b"#")] * 2
+        proxy.close()
+
+
 @pytest.mark.parametrize("fault", [faults.refuse(), faults.reset(), faults.empty()], ids=repr)
 def test_an_origin_gets_no_handshake(relayed, fault):
     client, origin = relayed(noting, fault)
