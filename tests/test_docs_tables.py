@@ -101,6 +101,11 @@ HELD = {
         "HTTP/2: a client that resets stream after stream": [
             f"{S}test_strangers.py::test_a_client_that_resets_stream_after_stream_is_sent_away"
         ],
+        "[faults](faults.md) that want the connection itself": [
+            "tests/faults/test_on_every_server.py::"
+            "test_what_wants_the_connection_is_an_error_that_says_where_it_goes",
+            "tests/faults/test_on_every_server.py::test_a_connection_is_reset_or_closed_in_order",
+        ],
         "websockets at shutdown": [
             f"{I}test_relay_close.py::test_shutdown_closes_both_legs_with_1001"
         ],

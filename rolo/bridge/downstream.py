@@ -162,6 +162,12 @@ class Wire(t.Protocol):
         :raises ClientDisconnected: the client left
         """
 
+    async def flushed(self) -> None:
+        """Wait until all that was written is on its way, be it that a reset follows.
+
+        :raises ClientDisconnected: the client left
+        """
+
     def close(self) -> None:
         """End the connection in order (FIN) once all that was written is sent. The answer is
         over, whatever it lacks."""
@@ -291,6 +297,9 @@ class WebSocketWire(t.Protocol):
 
     def withhold(self, pongs: bool = False, closes: bool = False) -> None:
         """Answer no ping, or send no close frame: where one is due the connection ends."""
+
+    async def flushed(self) -> None:
+        """As :meth:`Wire.flushed`."""
 
     def watch_end(self, callback: t.Callable[[], None]) -> None:
         """Call ``callback`` once the websocket is over, by whosever close; it is accepted."""

@@ -348,12 +348,12 @@ class ObservedHttp(ObservedAnswer):
 class _ObservedWire:
     """A wire on which somebody looks on: what is written to it counts as body."""
 
-    __slots__ = ("_progress", "_wire", "drained")
+    __slots__ = ("_progress", "_wire", "drained", "flushed")
 
     def __init__(self, wire: Wire, progress: Progress) -> None:
         self._wire = wire
         self._progress = progress
-        self.drained = wire.drained
+        self.drained, self.flushed = wire.drained, wire.flushed
 
     def head(self, status: int, reason: bytes, headers: RawHeaders) -> bytes:
         self._progress.answer(status, reason, headers)
@@ -529,13 +529,13 @@ class ObservedWebSocket:
 class _ObservedWebSocketWire:
     """Tells of what is done to a websocket on purpose."""
 
-    __slots__ = ("_websocket", "_wire", "watch_end", "withhold", "write")
+    __slots__ = ("_websocket", "_wire", "flushed", "watch_end", "withhold", "write")
 
     def __init__(self, wire: WebSocketWire, websocket: ObservedWebSocket) -> None:
         self._wire = wire
         self._websocket = websocket
         self.write, self.withhold = wire.write, wire.withhold
-        self.watch_end = wire.watch_end
+        self.watch_end, self.flushed = wire.watch_end, wire.flushed
 
     def lose(self, error: BaseException, *, reset: bool = False) -> None:
         progress = self._websocket.progress

@@ -81,6 +81,7 @@ class Reset(Break):
         return True
 
     async def act(self, bottom: Bottom) -> t.NoReturn:
+        await bottom.flush()
         bottom.break_off(self.why, reset=True)
 
 

@@ -104,6 +104,9 @@ class Bottom(Way):
         """Send bytes as they are."""
         raise NotImplementedError
 
+    async def flush(self) -> None:
+        """Wait until what was sent is on its way."""
+
     def break_off(self, why: str, *, reset: bool = False) -> t.NoReturn:
         """End the connection, whatever is lacking: in order, or by a reset.
 
@@ -162,6 +165,9 @@ class DownBottom(Bottom):
         if not wire.write(*data):
             await wire.drained()
 
+    async def flush(self) -> None:
+        await self._wire.flushed()
+
     def break_off(self, why: str, *, reset: bool = False) -> t.NoReturn:
         wire = self._downstream.wire
         if wire is not None and reset:
@@ -203,6 +209,9 @@ class UpBottom(Bottom):
     async def write(self, *data: bytes) -> None:
         self._wire.write(*data)
         await self._wire.drained()
+
+    async def flush(self) -> None:
+        await self._wire.flushed()
 
     def break_off(self, why: str, *, reset: bool = False) -> t.NoReturn:
         if reset:

@@ -8,7 +8,7 @@ import dataclasses
 import random
 import typing as t
 
-from rolo.errors import FaultUnavailable, InjectedFault
+from rolo.errors import FaultUnavailable, InjectedFault, RoloError
 from rolo.faults.breaks import Break, Hang, Refuse, Reset
 from rolo.faults.fault import Fault, Shot, check_counts
 from rolo.faults.malformed import padding
@@ -274,7 +274,11 @@ class SpoiledLeg:
             self.wire.write(frame[: len(frame) - len(payload) + at])
         if isinstance(fault, Hang):
             await self._wait(None)
-        self._lose(fault.why, reset=isinstance(fault, Reset))
+        reset = isinstance(fault, Reset)
+        if reset:
+            with contextlib.suppress(RoloError):  # it is lost already
+                await self.wire.flushed()
+        self._lose(fault.why, reset=reset)
 
     async def _end_if_due(self) -> None:
         if self.lose_after is not None and self._messages >= self.lose_after:
@@ -375,6 +379,7 @@ class _PeerWire:
 
     def __init__(self, peer: WebSocketPeer) -> None:
         self.write = peer.write
+        self.flushed = peer.flushed
         self.withhold = peer.withhold
         self._peer = peer
 

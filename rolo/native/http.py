@@ -433,11 +433,12 @@ class NativeExchange(BodyStream):
 class BareConnection:
     """The :class:`~rolo.bridge.downstream.Wire` of an exchange."""
 
-    __slots__ = ("_exchange", "drained")
+    __slots__ = ("_exchange", "drained", "flushed")
 
     def __init__(self, exchange: NativeExchange) -> None:
         self._exchange = exchange
         self.drained = exchange.drained
+        self.flushed = exchange._connection.flushed
 
     def head(self, status: int, reason: bytes, headers: RawHeaders) -> bytes:
         self._exchange._check_open()

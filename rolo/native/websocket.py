@@ -294,10 +294,11 @@ class NativeWebSocket:
 class BareWebSocket:
     """The :class:`~rolo.bridge.downstream.WebSocketWire` of a websocket."""
 
-    __slots__ = ("_websocket",)
+    __slots__ = ("_websocket", "flushed")
 
     def __init__(self, websocket: NativeWebSocket) -> None:
         self._websocket = websocket
+        self.flushed = websocket._connection.flushed
 
     def write(self, *data: bytes) -> None:
         self._websocket._open().write(*data)

@@ -117,6 +117,17 @@ class BaseConnection(asyncio.BufferedProtocol):
         if self._transport is None:
             raise self.lost_error()
 
+    async def flushed(self) -> None:
+        """Wait until the kernel has all that was written; for whoever resets the connection
+        behind it.
+
+        :raises RoloError: as :meth:`drained`
+        """
+        await self.drained()
+        # No transport tells of the last byte in every case (with TLS, on Twisted).
+        while self.unsent:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+
     @property
     def unsent(self) -> int:
         """Bytes written that the kernel has not taken yet."""

@@ -401,6 +401,13 @@ class WebSocketPeer:
         if not self._close_sent and self._closed is None:
             self._channel.write(*data)
 
+    async def flushed(self) -> None:
+        """Wait until all that was sent is on its way.
+
+        :raises RoloError: the connection is lost
+        """
+        await self._channel.flushed()
+
     def withhold(self, *, pongs: bool = False, closes: bool = False) -> None:
         """Answer no ping from now on; send no close frame, but end the connection instead."""
         self._withheld |= _PONGS * pongs | _CLOSES * closes

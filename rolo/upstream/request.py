@@ -37,6 +37,12 @@ class RequestWire(t.Protocol):
         :raises SendError: the connection is lost
         """
 
+    async def flushed(self) -> None:
+        """Wait until all that was written is on its way, be it that a reset follows.
+
+        :raises SendError: the connection is lost
+        """
+
     def close(self) -> None:
         """End the connection in order (FIN) once all that was written is sent."""
 

@@ -1,18 +1,20 @@
 """Each fault of an answer, as it is on the wire of the native server, and what is told of it."""
 
+import ssl
 import threading
 
 import pytest
+import trustme
 from faults_support import BODY, answering, whole
 from wire import Truncated, Wire, fetch
 
 from rolo import faults
-from rolo.faults import Faults, faulty, raw
+from rolo.faults import Faults, faulty, raw, spoil
 from rolo.faults.malformed import CHUNKS, HEADS
 from rolo.gateway import Gateway
 from rolo.observing import Ended
 from rolo.response import Response
-from rolo.serving import serve
+from rolo.serving import ServerTls, serve
 
 
 def streamed():
@@ -311,3 +313,64 @@ def test_observers_are_told_what_was_sent(failing, seen):
         30,
         "injected error in phase 'fault': cut by a fault after 30 bytes of the body",
     )
+
+
+def test_connections_with_tls_break_as_others_do(start, tmp_path):
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    certificate.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    rules = Faults()
+    rules.add(faults.reset(after=30), when="/reset")
+    rules.add(faults.cut(after=30), when="/cut")
+    tls = ServerTls(tmp_path / "cert.pem", tmp_path / "key.pem")
+    url = start(rules.handler, whole, tls=tls)
+    with Wire(url) as wire:
+        wire.socket = trusting.wrap_socket(wire.socket, server_hostname="localhost")
+        wire.request("GET", "/cut")
+        assert wire.read_rest_strictly().endswith(b"\r\n" + BODY[:30])
+    assert until_reset(trusting, url, "/reset").endswith(b"\r\n" + BODY[:30])
+
+
+def until_reset(context, url, target):
+    """Return what comes until TCP is reset, which ssl takes for an end like another."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with Wire(url) as wire:
+
+        def shake_hands():
+            try:
+                tls.do_handshake()
+            except ssl.SSLWantReadError:
+                wire.send(outgoing.read())
+                incoming.write(wire.socket.recv(65536))
+                return False
+            return True
+
+        while not shake_hands():
+            pass
+        tls.write(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        wire.send(outgoing.read())
+        with pytest.raises(ConnectionResetError):
+            wire.read_rest_strictly()
+        incoming.write(wire.buffer)
+    return tls.read(65536) + tls.read(65536)
+
+
+def test_a_handler_may_spoil_one_request(start):
+    def handler(chain, context, response):
+        if context.request.path == "/":
+            assert spoil(context.request, faults.cut(after=3), seed=1) is None
+            spoil(context.request, faults.oversized_head(2000))
+        elif context.request.path == "/status":
+            response.update_from(spoil(context.request, faults.status(418)))
+            chain.stop()
+
+    url = start(handler, whole)
+    head, rest, _ = head_and_rest(url)
+    assert len(head) > 2000
+    assert rest == BODY[:3]
+    assert fetch(url, "/status").status == 418
+    assert fetch(url, "/other").body == BODY

@@ -11,7 +11,7 @@ from rolo.response import Response
 from rolo.serving import serve
 
 
-@pytest.fixture(params=["uvicorn", "hypercorn", "granian"])
+@pytest.fixture(params=["uvicorn", "hypercorn", "granian", "twisted"])
 def server(request):
     return request.param
 
@@ -48,6 +48,22 @@ def test_a_head_is_too_long(start, server):
     assert answer.body == BODY
 
 
+@pytest.mark.parametrize("server", ["native", "twisted"])
+def test_a_connection_is_reset_or_closed_in_order(start, server):
+    rules = Faults()
+    rules.add(faults.reset(after=30), when="/reset")
+    rules.add(faults.cut(after=12, within="head"), when="/cut")
+    url = start(rules.handler, whole, server=server, loop="asyncio")
+    with Wire(url) as wire:
+        wire.request("GET", "/reset")
+        with pytest.raises(ConnectionResetError):
+            wire.read_rest_strictly()
+        assert wire.buffer.endswith(b"\r\n" + BODY[:30])
+    with Wire(url) as wire:
+        wire.request("GET", "/cut")
+        assert wire.read_rest_strictly() == b"HTTP/1.1 200"
+
+
 WANT_THE_CONNECTION = [
     faults.refuse(),
     faults.reset(),
@@ -66,6 +82,14 @@ def test_what_wants_the_connection_is_an_error_that_says_where_it_goes(start, ca
     rules = Faults()
     rules.add(fault)
     assert fetch(start(rules.handler, whole, server="uvicorn")).status == 500
+    assert "which this server does not give: the native server does" in caplog.text
+
+
+@pytest.mark.parametrize("server", ["hypercorn", "granian"])
+def test_so_it_is_on_the_others(start, caplog, server):
+    rules = Faults()
+    rules.add(faults.reset())
+    assert fetch(start(rules.handler, whole, server=server)).status == 500
     assert "which this server does not give: the native server does" in caplog.text
 
 
