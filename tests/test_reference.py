@@ -36,6 +36,7 @@ def found(path):
         "rolo.routing",
         "rolo.matching",
         "rolo.har",
+        "rolo.harness",
         "rolo.websocket",
         "rolo.client",
         "rolo.portal",

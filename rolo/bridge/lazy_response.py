@@ -36,6 +36,8 @@ class UpstreamAnswer:
     as_received: bool = False
     """Head and framing are those that our codec has read, hop-by-hop fields apart: there is
     nothing to check. Whoever lets others edit them says that it is so no more."""
+    made_here: bool = False
+    """It comes from no upstream: a handler made it, and its head is as it is to be sent."""
 
 
 class LazyResponse(Response):
@@ -54,7 +56,7 @@ class LazyResponse(Response):
         own = self.__dict__
         own["_answer"] = answer
         own["_built"] = False
-        own["_is_forwarded"] = answer is not None
+        own["_is_forwarded"] = answer is not None and not answer.made_here
 
     @property
     def _untouched_answer(self) -> UpstreamAnswer | None:
@@ -70,7 +72,7 @@ class LazyResponse(Response):
             own.clear()
             own["_built"] = False
         own["_answer"] = answer
-        own["_is_forwarded"] = True
+        own["_is_forwarded"] = not answer.made_here
 
     def update_from(self, other: t.Any) -> None:
         answer = other._untouched_answer if isinstance(other, LazyResponse) else None

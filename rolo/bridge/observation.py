@@ -1,4 +1,5 @@
-"""Hands events to observers, each on a thread of its own and behind a bounded queue.
+"""Hands events to observers, each on a thread of its own and behind a bounded queue, unless it
+wants them at once.
 
 The loop puts an event into a list and goes on. The thread comes some hundredths of a second
 later for all that has gathered: woken for each event, it would make the loop wait for the
@@ -60,8 +61,8 @@ class Observation:
     """
 
     def __init__(self, observers: t.Iterable[Observer]) -> None:
-        self._deliveries = [Delivery(observer) for observer in observers]
-        self._to: dict[type[Event], tuple[Delivery, ...]] = {
+        self._deliveries = [_delivery(observer) for observer in observers]
+        self._to: dict[type[Event], tuple[_Told, ...]] = {
             kind: tuple(each for each in self._deliveries if each.wants(kind)) for kind in METHODS
         }
         self._open: set[Open] = set()
@@ -190,12 +191,16 @@ def _weight(event: Event) -> int:
     return _HEAD + (head.size or sum(len(name) + len(value) for name, value in head.headers))
 
 
-class Delivery:
-    """The queue and the thread of one observer. The thread begins with the first event."""
+def _delivery(observer: Observer) -> _Told:
+    if not isinstance(observer, Observer):
+        raise TypeError(f"{observer!r} is not an Observer")
+    return Immediate(observer) if observer.immediate else Delivery(observer)
+
+
+class _Told:
+    """One observer, and how it is called."""
 
     def __init__(self, observer: Observer) -> None:
-        if not isinstance(observer, Observer):
-            raise TypeError(f"{observer!r} is not an Observer")
         self._observer = observer
         self._methods = {
             kind: getattr(observer, name)
@@ -203,6 +208,62 @@ class Delivery:
             if getattr(type(observer), name) is not getattr(Observer, name)
             or name in vars(observer)
         }
+        self._logged: set[tuple[str, type[BaseException]]] = set()
+
+    def wants(self, kind: type[Event]) -> bool:
+        """Whether the observer has overridden the method for it."""
+        return kind in self._methods
+
+    def put(self, event: Event, weight: int) -> None:
+        """Hand ``event`` over. Any thread."""
+        raise NotImplementedError
+
+    def mark(self) -> threading.Event:
+        """Return what is set when all that was put before has been handed over."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Hand over what is here, and nothing more."""
+        raise NotImplementedError
+
+    def join(self, timeout: float | None) -> None:
+        """Wait until that is done; after ``timeout`` seconds it is left behind."""
+
+    def _call(self, name: str, method: t.Callable[..., t.Any], *args: t.Any) -> None:
+        try:
+            method(*args)
+        except BaseException as exc:
+            if (name, type(exc)) not in self._logged:
+                self._logged.add((name, type(exc)))
+                LOG.error(
+                    "observer %s failed in %s (the like is not logged again)",
+                    type(self._observer).__name__,
+                    name,
+                    exc_info=exc,
+                )
+
+
+class Immediate(_Told):
+    """An observer that is called where the event happens."""
+
+    def put(self, event: Event, weight: int) -> None:
+        kind = type(event)
+        self._call(METHODS[kind], self._methods[kind], event)
+
+    def mark(self) -> threading.Event:
+        mark = threading.Event()
+        mark.set()
+        return mark
+
+    def stop(self) -> None:
+        self._call("close", self._observer.close)
+
+
+class Delivery(_Told):
+    """The queue and the thread of one observer. The thread begins with the first event."""
+
+    def __init__(self, observer: Observer) -> None:
+        super().__init__(observer)
         self._max_events, self._max_bytes = observer.max_events, observer.max_bytes
         self._queue: collections.deque[tuple[t.Any, int]] = collections.deque()
         self._lock = threading.Lock()
@@ -218,11 +279,6 @@ class Delivery:
         self._crowded = False
         """Somebody waits for room."""
         self._stopping = self._ended = False
-        self._logged: set[tuple[str, type[BaseException]]] = set()
-
-    def wants(self, kind: type[Event]) -> bool:
-        """Whether the observer has overridden the method for it."""
-        return kind in self._methods
 
     def put(self, event: Event, weight: int) -> None:
         """Hand ``event`` over, or leave it out. Any thread; waits for the observer only if that
@@ -270,7 +326,6 @@ class Delivery:
         self._crowded = False
 
     def mark(self) -> threading.Event:
-        """Return what is set when all that was put before has been handed over."""
         mark = threading.Event()
         with self._lock:
             thread = self._thread
@@ -286,7 +341,6 @@ class Delivery:
         return mark
 
     def stop(self) -> None:
-        """Hand over what is here, and nothing more."""
         with self._lock:
             self._stopping = True
             self._started()  # if only to be told that it is closed
@@ -294,7 +348,6 @@ class Delivery:
             self._wake.release()
 
     def join(self, timeout: float | None) -> None:
-        """Wait for the thread to end; after ``timeout`` seconds it is left behind."""
         thread = self._thread
         if thread is None or thread is threading.current_thread():
             return
@@ -371,16 +424,3 @@ class Delivery:
             del event
             if self._crowded:
                 self._room.set()
-
-    def _call(self, name: str, method: t.Callable[..., t.Any], *args: t.Any) -> None:
-        try:
-            method(*args)
-        except BaseException as exc:
-            if (name, type(exc)) not in self._logged:
-                self._logged.add((name, type(exc)))
-                LOG.error(
-                    "observer %s failed in %s (the like is not logged again)",
-                    self._name,
-                    name,
-                    exc_info=exc,
-                )

@@ -137,7 +137,8 @@ class Progress:
         lazy = response if isinstance(response, LazyResponse) else None
         untouched = None if lazy is None else lazy._untouched_answer
         if untouched is not None:
-            self.upstream_status = untouched.status
+            if not untouched.made_here:
+                self.upstream_status = untouched.status
             return
         self.failure = response._failure
         if lazy is not None and lazy._is_forwarded:

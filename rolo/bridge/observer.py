@@ -180,6 +180,10 @@ class Observer:
     """Whether nothing is to be missed: whoever is over these bounds waits for the observer,
     and with it all exchanges of its loop, five seconds at most. For observers that are fast
     and wait for nothing that a server does: recorders."""
+    immediate: bool = False
+    """Whether the methods are called where the event happens instead (most often the server's
+    loop): at once, none missed, and every exchange waits meanwhile. For observers that only
+    take notes."""
 
     def on_request(self, event: RequestStarted) -> None:
         """An exchange has begun."""

@@ -116,6 +116,8 @@ class PortalWebSocketAdapter(WebSocketAdapter):
                 return await self._downstream.receive()
             self._receiving = asyncio.get_running_loop().create_task(self._downstream.receive())
             self._portal.track(self._receiving)
+            # A handler may leave without asking again: then nobody is to hear how it ended.
+            self._receiving.add_done_callback(lambda task: task.cancelled() or task.exception())
         # A wait that runs out must not lose the message that comes right after it.
         done, _ = await asyncio.wait((self._receiving,), timeout=timeout)
         if not done:

@@ -39,6 +39,14 @@ class PathRule:
         if host is not None or self.literal is None:
             self._map  # noqa: B018 - a rule that cannot be read is told now
 
+    @property
+    def variables(self) -> set[str]:
+        """The names of the variables of path and host."""
+        if self.host is None and (self.path is None or "<" not in self.path):
+            return set()
+        names = {name for rule in self._map.iter_rules() for name in rule.arguments}
+        return {name for name in names if not name.startswith("__")}
+
     @functools.cached_property
     def rank(self) -> tuple[int, int, int]:
         """Higher is more specific: a path without variables, then one whose variables take one

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import importlib
+import random
 import socket
 import time
 import typing as t
@@ -25,7 +26,9 @@ if t.TYPE_CHECKING:
     from rolo.gateway import Gateway
     from rolo.gateway.asgi import AsgiGateway
     from rolo.gateway.wsgi import WsgiGateway
+    from rolo.harness import Harness
     from rolo.routing import Router, handler_dispatcher
+    from rolo.testing.harness import Harnesses
     from rolo.websocket.adapter import WebSocketListener
 
 __all__ = [
@@ -266,6 +269,92 @@ def serve_asgi_gateway(_rolo_servers: _Servers) -> t.Callable[..., Server]:
         return _rolo_servers.start(gateway, server="hypercorn")
 
     return _serve
+
+
+# --- the harness ------------------------------------------------------------------------
+
+_HARNESSES: pytest.StashKey[Harnesses] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("rolo")
+    group.addoption(
+        "--rolo-seed",
+        type=int,
+        metavar="N",
+        help="repeat what was drawn by chance (delays, faults): the seed that a failing test shows",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Here, so that all workers of xdist get the same.
+    if config.option.rolo_seed is None:
+        config.option.rolo_seed = random.randrange(2**32)
+
+
+@pytest.fixture(scope="session")
+def _rolo_ground() -> t.Iterator[None]:
+    """Keeps the event loop of harnesses between tests."""
+    from rolo.testing.harness import hold, release
+
+    ground = hold()
+    try:
+        yield
+    finally:
+        release(ground)
+
+
+@pytest.fixture(scope="session")
+def harness_session(
+    request: pytest.FixtureRequest, _rolo_ground: None
+) -> t.Iterator[t.Callable[..., Harness]]:
+    """Make a :class:`rolo.harness.Harness` for the whole session, with one URL for all tests.
+    Tests take it by ``harness(it)``, and do not see what others have stubbed."""
+    from rolo.testing.harness import Harnesses
+
+    seed: int = request.config.option.rolo_seed
+    harnesses = Harnesses(seed, f"--rolo-seed={seed}")
+    try:
+        yield harnesses.make
+    finally:
+        harnesses.close()
+
+
+@pytest.fixture
+def harness(
+    request: pytest.FixtureRequest, _rolo_ground: None
+) -> t.Iterator[t.Callable[..., Harness]]:
+    """Make a :class:`rolo.harness.Harness`: ``harness(upstream=None, **options)``. The test fails
+    at its end if a request matched no stub or a stub was not called; its report shows what
+    happened."""
+    from rolo.testing.harness import Harnesses, seed_for
+
+    seed: int = request.config.option.rolo_seed
+    harnesses = Harnesses(seed_for(seed, request.node.nodeid), f"--rolo-seed={seed}")
+    request.node.stash[_HARNESSES] = harnesses
+    try:
+        yield harnesses.make
+    finally:
+        harnesses.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> t.Generator[None, t.Any, t.Any]:
+    result = yield
+    harnesses = item.stash.get(_HARNESSES, None)
+    if harnesses is not None and (complaint := harnesses.complaint()):
+        pytest.fail(complaint, pytrace=False)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> t.Generator[None, t.Any, t.Any]:
+    report = yield
+    if report.failed and _HARNESSES in item.stash:
+        report.sections += item.stash[_HARNESSES].sections()
+    return report
 
 
 # --- Twisted ----------------------------------------------------------------------------

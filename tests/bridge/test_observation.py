@@ -240,3 +240,22 @@ def test_a_patient_observer_misses_nothing_as_whoever_is_over_its_bound_waits(ob
     assert isinstance(slow.next(), RequestStarted)
     assert [slow.next().data[:1] for _ in range(10)] == [b"%d" % number for number in range(10)]
     assert len(slow.next().data) == 10_000
+
+
+def test_an_observer_that_wants_it_at_once_is_told_on_the_spot(observe, caplog):
+    class AtOnce(Seen):
+        immediate = True
+
+        def on_request_body(self, event):
+            raise ValueError("no")
+
+    seen = AtOnce()
+    observation = observe(seen)
+    exchange = observation.begin("http", head())
+    assert isinstance(seen.queue.get_nowait(), RequestStarted)
+    observation.tell(RequestBody, exchange, b"x")
+    assert "AtOnce failed in on_request_body" in caplog.text
+    assert observation.wait_observed(timeout=0)
+    assert not [each for each in threading.enumerate() if "rolo-observer" in each.name]
+    observation.close()
+    assert seen.closed

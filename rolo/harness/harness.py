@@ -1,0 +1,385 @@
+"""A server for one test: stubs, an upstream behind them, and what came."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sys
+import threading
+import typing as t
+
+from rolo.bridge.limits import Limits
+from rolo.harness import texts
+from rolo.harness.actions import Passing
+from rolo.harness.answering import Answering
+from rolo.harness.book import Book
+from rolo.harness.conditions import Conditions
+from rolo.harness.gates import Gate
+from rolo.harness.journal import MAX_BODY, MAX_KEPT, MAX_RECORDS, Journal
+from rolo.harness.listening import Listening, OnGround, OnServer, application, url_of
+from rolo.harness.received import Received, check_order
+from rolo.harness.record import Record
+from rolo.harness.stub import Stub
+from rolo.harness.upstream import Upstream
+from rolo.matching import RequestPattern
+from rolo.matching.seen import WEBSOCKET
+
+_SETTLE = 1.0
+"""Seconds for which a question about what came waits for exchanges that are about to end."""
+
+Mode = t.Literal["stubs", "spy"]
+
+
+class Unverified(AssertionError):
+    """A test ended with something that is not as it should be: a request that no stub matched,
+    a stub that nobody called. The message says all of it."""
+
+
+class Harness:
+    """A server whose answers a test chooses, and that remembers what came.
+
+    It is ready when it is made. As a context manager it is closed at the end of the block, and,
+    unless that is left by an error, raises :class:`Unverified` as :meth:`verify` does.
+
+    :param upstream: where goes what no stub matches: a URL, an ASGI or WSGI application, a
+        gateway or a router (served as long as the harness is); ``None``: nowhere, it is
+        answered 404
+    :param mode: ``stubs`` answers 404 to what no stub matches, ``spy`` sends it to the upstream;
+        ``None``: ``spy`` if there is an upstream
+    :param server: ``native``, which all faults need, or another of
+        :data:`rolo.serving.SERVERS` that speaks websockets
+    :param host: address to listen on
+    :param port: 0 lets the system choose
+    :param strict: :meth:`verify` complains of requests that nothing matched and of stubs that
+        nobody called
+    :param timeout: seconds for which waits wait if they do not say
+    :param seed: of all that is drawn by chance; ``None`` takes one by chance, see :attr:`seed`
+    :param max_body: bytes kept of each body, and of the messages of each websocket
+    :param max_kept: bytes kept of all of them; the oldest go first
+    :param max_records: exchanges that are kept; the oldest go first
+    :param limits: what clients may ask
+    :param options: of the server, under its own names
+    """
+
+    def __init__(
+        self,
+        upstream: t.Any = None,
+        *,
+        mode: Mode | None = None,
+        server: str = "native",
+        host: str = "127.0.0.1",
+        port: int = 0,
+        strict: bool = True,
+        timeout: float = 5.0,
+        seed: int | None = None,
+        max_body: int = MAX_BODY,
+        max_kept: int = MAX_KEPT,
+        max_records: int = MAX_RECORDS,
+        limits: Limits | None = None,
+        **options: t.Any,
+    ) -> None:
+        self.seed: int = random.randrange(2**32) if seed is None else seed
+        """Makes what is drawn by chance the same again."""
+        self.strict = strict
+        self.timeout = timeout
+        self._gate = Gate()
+        self._journal = Journal(max_body, max_kept, max_records)
+        self._environment: dict[str, str | None] = {}
+        self._closed = False
+        self._mutex = threading.Lock()
+        self._upstream = Upstream(upstream)
+        try:
+            self._book = Book(self._upstream)
+            self._answering = Answering(
+                self._book, self._journal, random.Random(self.seed), self._gate, timeout
+            )
+            self.mode = mode or ("stubs" if self._upstream.url is None else "spy")
+            app = application(self._answering, [self._journal], limits or Limits())
+            self._listening: Listening
+            if server == "native":
+                self._listening = OnGround(app, host, port, None, options)
+            else:
+                self._listening = OnServer(app, host, port, server, None, options)
+        except BaseException:
+            self._upstream.close()
+            raise
+        self.host = self._listening.host
+        self.port = self._listening.port
+        self.url = url_of(self._listening, tls=False)
+        """Without a path, and without a slash at the end."""
+
+    # --- stubs
+
+    def on(
+        self,
+        method: str | t.Iterable[str] | None,
+        path: str | None,
+        **conditions: t.Unpack[Conditions],
+    ) -> Stub:
+        """Return a stub for requests that are like this, which does nothing until it is told
+        what to answer.
+
+        Of several that match, the most specific is asked, and of equals the latest; one that
+        has given all its answers is not asked any more.
+
+        :param method: one, several, or ``None`` for each
+        :param path: a rule of the router's: ``/users/<int:id>``; ``None`` is any
+        :param conditions: see :class:`~rolo.matching.RequestPattern`
+        """
+        return self._book.make(RequestPattern(method, path, **conditions), _place())
+
+    def get(self, path: str, **conditions: t.Unpack[Conditions]) -> Stub:
+        """Return a stub for GET and HEAD, see :meth:`on`."""
+        return self.on("GET", path, **conditions)
+
+    def post(self, path: str, **conditions: t.Unpack[Conditions]) -> Stub:
+        """Return a stub for POST, see :meth:`on`."""
+        return self.on("POST", path, **conditions)
+
+    def put(self, path: str, **conditions: t.Unpack[Conditions]) -> Stub:
+        """Return a stub for PUT, see :meth:`on`."""
+        return self.on("PUT", path, **conditions)
+
+    def patch(self, path: str, **conditions: t.Unpack[Conditions]) -> Stub:
+        """Return a stub for PATCH, see :meth:`on`."""
+        return self.on("PATCH", path, **conditions)
+
+    def delete(self, path: str, **conditions: t.Unpack[Conditions]) -> Stub:
+        """Return a stub for DELETE, see :meth:`on`."""
+        return self.on("DELETE", path, **conditions)
+
+    def head(self, path: str, **conditions: t.Unpack[Conditions]) -> Stub:
+        """Return a stub for HEAD alone, see :meth:`on`."""
+        return self.on("HEAD", path, **conditions)
+
+    def options(self, path: str, **conditions: t.Unpack[Conditions]) -> Stub:
+        """Return a stub for OPTIONS, see :meth:`on`."""
+        return self.on("OPTIONS", path, **conditions)
+
+    def any(self, path: str | None = None, **conditions: t.Unpack[Conditions]) -> Stub:
+        """Return a stub for each method, see :meth:`on`."""
+        return self.on(None, path, **conditions)
+
+    def websocket(self, path: str | None = None, **conditions: t.Unpack[Conditions]) -> Stub:
+        """Return a stub for websocket handshakes, see :meth:`on`."""
+        return self.on(WEBSOCKET, path, **conditions)
+
+    @property
+    def stubs(self) -> list[Stub]:
+        """Those that there are, in the order in which they were made."""
+        return self._book.stubs()
+
+    @property
+    def states(self) -> dict[str, t.Any]:
+        """The states of scenarios by name; may be changed. See :meth:`Stub.given`."""
+        return self._book.states
+
+    @property
+    def mode(self) -> Mode:
+        """What becomes of requests that no stub matches; may be changed at any time."""
+        return "stubs" if self._answering.otherwise is None else "spy"
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        if mode not in ("stubs", "spy"):
+            raise ValueError(f"the mode is 'stubs' or 'spy', not {mode!r}")
+        self._answering.otherwise = (
+            Passing(self._upstream.handler(None), hooked=False) if mode == "spy" else None
+        )
+
+    def step(self, count: int = 1) -> None:
+        """Let ``count`` of those who wait at a ``gate()`` pass, or whoever comes there next."""
+        self._gate.step(count)
+
+    def reset(self) -> None:
+        """Remove all stubs and forget what came, problems and states of scenarios."""
+        self._book.clear()
+        self._journal.clear()
+
+    def lend(self) -> set[Stub]:
+        """Forget what came so far, and return what :meth:`give_back` wants to have: the stubs
+        that stay."""
+        self._book.forgive()
+        self._journal.clear()
+        for stub in self.stubs:
+            stub.optional()
+        return set(self.stubs)
+
+    def give_back(self, lent: set[Stub]) -> None:
+        """Be as before :meth:`lend`: without the stubs made since."""
+        for stub in self.stubs:
+            if stub not in lent:
+                stub.remove()
+        self._book.forgive()
+        self._journal.clear()
+
+    # --- what came
+
+    def received(
+        self,
+        method: str | t.Iterable[str] | None = None,
+        path: str | None = None,
+        *,
+        message: t.Any = None,
+        **conditions: t.Unpack[Conditions],
+    ) -> Received:
+        """Return the requests that came and are like this, answered by a stub or not.
+
+        :param message: of a websocket: a message that its client sent is like this
+        """
+        self._listening.wait_observed(_SETTLE)
+        pattern = RequestPattern(method, path, **conditions)
+        return self._found(pattern, message)
+
+    def wait_for(
+        self,
+        method: str | t.Iterable[str] | None = None,
+        path: str | None = None,
+        *,
+        count: int = 1,
+        timeout: float | None = None,
+        whole: bool = True,
+        message: t.Any = None,
+        **conditions: t.Unpack[Conditions],
+    ) -> Received:
+        """Wait until at least ``count`` requests came that are like this, and return them.
+
+        :param timeout: seconds; ``None`` for the harness's
+        :param whole: with all of their bodies; else the head is enough
+        :raises AssertionError: they did not come in time; shows the nearest that did
+        """
+        __tracebackhide__ = True
+        pattern = RequestPattern(method, path, **conditions)
+
+        def come() -> bool:
+            found = self._found(pattern, message)
+            return sum(not whole or record.whole for record in found) >= count
+
+        self._journal.wait_until(come, self.timeout if timeout is None else timeout)
+        return self._found(pattern, message).at_least(count)
+
+    async def wait_for_async(self, *request: t.Any, **conditions: t.Any) -> Received:
+        """As :meth:`wait_for`, for tests in coroutines."""
+        return await asyncio.to_thread(self.wait_for, *request, **conditions)
+
+    def wait_until(self, condition: t.Callable[[], object], timeout: float | None = None) -> None:
+        """Wait until ``condition()`` is true; it is asked whenever something has happened here.
+
+        :param timeout: seconds; ``None`` for the harness's
+        :raises AssertionError: it is not true in time
+        """
+        __tracebackhide__ = True
+        seconds = self.timeout if timeout is None else timeout
+        if not self._journal.wait_until(lambda: bool(condition()), seconds):
+            raise AssertionError(f"not so after {seconds:g} s:\n\n{self.transcript()}")
+
+    def in_order(self, *received: Received) -> None:
+        """Check that of each of these one came after that of the one before:
+        ``api.in_order(api.received("POST", "/login"), api.received("GET", "/me"))``.
+
+        :raises AssertionError: they did not
+        """
+        __tracebackhide__ = True
+        check_order(received)
+
+    @property
+    def records(self) -> list[Record]:
+        """All that came, in order, up to the bounds."""
+        self._listening.wait_observed(_SETTLE)
+        return self._journal.records()
+
+    @property
+    def unmatched(self) -> list[Record]:
+        """The requests that no stub matched, and that were not sent on."""
+        return [record for record in self.records if record.fate == "matched no stub"]
+
+    def transcript(self) -> str:
+        """Return what happened, for people to read."""
+        return texts.transcript(self.records)
+
+    def _found(self, pattern: RequestPattern, message: t.Any) -> Received:
+        everything = self._journal.records()
+        found = [
+            record
+            for record in everything
+            if pattern.matched(record.seen) is not None
+            and (message is None or record.has_message(message))
+        ]
+        wanted = pattern.describe() + (" with a message" if message is not None else "")
+        return Received(wanted, pattern, found, everything, self._journal.forgotten)
+
+    # --- the end
+
+    def problems(self) -> list[str]:
+        """Return what :meth:`verify` complains of, apart from stubs that nobody called."""
+        return self._book.problems()
+
+    def forgive(self) -> None:
+        """Forget problems so far: requests that no stub matched, scripts that were not kept to,
+        functions that raised."""
+        self._book.forgive()
+
+    def verify(self) -> None:
+        """Check that all requests were dealt with by a stub or the upstream, and that all stubs
+        were called, as often as they say.
+
+        :raises Unverified: it is not so; says all that is not
+        """
+        __tracebackhide__ = True
+        if not self.strict:
+            return
+        self._listening.wait_observed(_SETTLE)
+        complaints = self._book.complaints()
+        if complaints:
+            raise Unverified(texts.ending(complaints))
+
+    def env(self, name: str, path: str = "") -> str:
+        """Set the environment variable ``name`` to the URL (and ``path``) until the harness is
+        closed; return the value."""
+        return self._set_environment(name, self.url + path)
+
+    def close(self) -> None:
+        """Break off what is under way, stop, and set the environment back. May be called again."""
+        with self._mutex:
+            if self._closed:
+                return
+            self._closed = True
+        for name, value in self._environment.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        try:
+            self._listening.close()
+        finally:
+            self._answering.close()
+            self._upstream.close()
+
+    def _set_environment(self, name: str, value: str) -> str:
+        self._environment.setdefault(name, os.environ.get(name))
+        os.environ[name] = value
+        return value
+
+    def __enter__(self) -> t.Self:
+        return self
+
+    def __exit__(self, exc_type: type[BaseException] | None, *exc_info: object) -> None:
+        __tracebackhide__ = True
+        try:
+            if exc_type is None:
+                self.verify()
+        finally:
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<Harness at {self.url}>"
+
+
+def _place() -> str:
+    """Return file and line of whoever called this package."""
+    frame = sys._getframe(1)
+    here = frame.f_globals.get("__package__")
+    while frame.f_back is not None and frame.f_globals.get("__package__") == here:
+        frame = frame.f_back
+    return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
