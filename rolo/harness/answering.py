@@ -51,11 +51,11 @@ class Answering:
     def process(self, request: Request, response: Response) -> None:
         """Answer ``request``."""
         request = t.cast(BridgeRequest, request)
-        head, body = request.head, request.body
+        head, body = request._head, request._body
         seen = seen_of_head(head, websocket=False)
         candidates = self._book.candidates(seen)
         if not body.is_empty and any(map(needs_body, candidates)):
-            data, cut = request.portal.call(_beginning(body))
+            data, cut = request._portal.call(_beginning(body))
             seen = seen_of_head(head, False, data, cut=cut)
         turn, action = self._turn(request, seen, candidates)
         if action is None:
@@ -91,7 +91,7 @@ class Answering:
         self.workers.shutdown(wait=True, cancel_futures=True, timeout=_GRACE)
 
     def _turn(self, request: t.Any, seen: Seen, candidates: t.Any) -> tuple[Turn, Action | None]:
-        head = request.head if isinstance(request, BridgeRequest) else _head_of(request)
+        head = request._head if isinstance(request, BridgeRequest) else _head_of(request)
         record = self._journal.of_head(head)
         taken = self._book.take(candidates, seen)
         portal = portal_of(request)
@@ -113,7 +113,7 @@ class Answering:
 
 
 def _head_of(request: t.Any) -> t.Any:
-    return request.socket.downstream.head
+    return request.socket._downstream.head
 
 
 async def _beginning(body: RequestBody) -> tuple[bytes, bool]:

@@ -72,7 +72,7 @@ class Turn:
 
         :raises RuntimeError: the server does not give the connection away
         """
-        downstream = self.request.socket.downstream
+        downstream = self.request.socket._downstream
         wire = getattr(downstream, "wire", None)
         if wire is None:
             raise RuntimeError("only the native server can lose a websocket on purpose")
@@ -88,13 +88,13 @@ class Turn:
 
     def drain(self) -> None:
         """Take what is left of the request's body, for the journal: only what is taken is seen."""
-        body = getattr(self.request, "body", None)  # a websocket's handshake has none
+        body = getattr(self.request, "_body", None)  # a websocket's handshake has none
         if body is not None and not body.is_empty:
             self.portal.call(_drain(body))
 
     def send_interim(self, status: int, headers: RawHeaders) -> None:
         """Send a 1xx answer, where the server can."""
-        self.portal.call(self.request.body.downstream.send_interim(status, headers))
+        self.portal.call(self.request._body.downstream.send_interim(status, headers))
 
     def on_thread(self, function: t.Callable[..., T], *args: t.Any) -> T:
         """Call ``function`` on a thread, where it may block, and return what it returns."""
@@ -130,7 +130,7 @@ async def _drain(body: t.Any) -> None:
 def portal_of(request: t.Any) -> Portal:
     """Return the portal of a request or a websocket's handshake."""
     if isinstance(request, BridgeRequest):
-        return request.portal
+        return request._portal
     return t.cast(Portal, request.environ["rolo.portal"])
 
 

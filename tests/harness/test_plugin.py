@@ -160,7 +160,7 @@ def test_a_server_of_the_session_has_one_url_and_each_test_its_own_stubs(report)
 
 def test_a_seed_repeats_what_is_drawn_test_by_test_and_on_workers_of_xdist(report, run):
     def drawn(text):
-        return set(re.findall(r"No stub matches GET /(seed\d-\d+)\.", text))
+        return set(re.findall(r"No stub matches GET /(seed\d-\d+)\.$", text, re.MULTILINE))
 
     first = drawn(report)
     assert len({each.partition("-")[2] for each in first}) == 4
