@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from rolo.harness.delays import Delay, between, lognormal, normal
+from rolo.harness.failing import Traffic, When
 from rolo.harness.harness import Harness, Unverified
 from rolo.harness.received import Received
 from rolo.harness.record import Answer, Closed, Interim, Message, Piece, Record
@@ -44,7 +45,9 @@ __all__ = [
     "Step",
     "StreamArguments",
     "Stub",
+    "Traffic",
     "Unverified",
+    "When",
     "between",
     "close",
     "expect",

@@ -5,13 +5,17 @@ from __future__ import annotations
 import random
 import typing as t
 
+from rolo.bridge.downstream import RequestHead
 from rolo.bridge.request import BridgeRequest
 from rolo.bridge.request_body import RequestBody
-from rolo.harness.actions import Action, Passing
-from rolo.harness.book import Book, needs_body
-from rolo.harness.gates import Gate
+from rolo.faults import Faults
+from rolo.har.pace import Gate
+from rolo.harness.actions import Action
+from rolo.harness.book import Book
+from rolo.harness.conditions import needs_body
 from rolo.harness.journal import Journal
 from rolo.harness.record import seen_of_head
+from rolo.harness.stub import Stub
 from rolo.harness.turn import Turn, portal_of
 from rolo.matching import Seen
 from rolo.portal.workers import WorkerPool
@@ -37,12 +41,15 @@ class Answering:
         rng: random.Random,
         gate: Gate,
         timeout: float,
+        faults: Faults,
     ) -> None:
         self._book = book
         self._journal = journal
         self.rng = rng
         self.gate = gate
         self.timeout = timeout
+        self.faults = faults
+        """What goes wrong with whatever comes."""
         self.otherwise: Action | None = None
         """Deals with what no stub matches; ``None``: it is answered 404 and is a problem."""
         self.workers = WorkerPool(_THREADS, "rolo-stub")
@@ -50,70 +57,76 @@ class Answering:
 
     def process(self, request: Request, response: Response) -> None:
         """Answer ``request``."""
-        request = t.cast(BridgeRequest, request)
-        head, body = request._head, request._body
-        seen = seen_of_head(head, websocket=False)
-        candidates = self._book.candidates(seen)
-        if not body.is_empty and any(map(needs_body, candidates)):
-            data, cut = request._portal.call(_beginning(body))
-            seen = seen_of_head(head, False, data, cut=cut)
-        turn, action = self._turn(request, seen, candidates)
-        if action is None:
-            action = self.otherwise
-        if action is not None:
-            response.update_from(action.respond(turn))
-            return
-        turn.drain()
-        if not body.is_empty and not seen.data and turn.record is not None:
-            seen = turn.record.seen
-        response.update_from(self._missed(turn, seen))
+        response.update_from(self._answer(t.cast(BridgeRequest, request)))
 
     def accept(self, request: WebSocketRequest) -> None:
         """Answer a websocket's handshake, and talk on it."""
         try:
-            self._accept(request)
+            self._talk(request)
         except Exception as exc:
             request.fail(exc)
             raise
-
-    def _accept(self, request: WebSocketRequest) -> None:
-        seen = seen_of_head(_head_of(request), websocket=True)
-        turn, action = self._turn(request, seen, self._book.candidates(seen))
-        if action is None:
-            action = self.otherwise
-        if action is not None:
-            action.talk(turn)
-        else:
-            request.reject(self._missed(turn, seen))
 
     def close(self) -> None:
         """Let the threads end; those that are stuck are left behind."""
         self.workers.shutdown(wait=True, cancel_futures=True, timeout=_GRACE)
 
-    def _turn(self, request: t.Any, seen: Seen, candidates: t.Any) -> tuple[Turn, Action | None]:
-        head = request._head if isinstance(request, BridgeRequest) else _head_of(request)
+    def _answer(self, request: BridgeRequest) -> Response:
+        head, body = request._head, request._body
+        seen = seen_of_head(head, websocket=False)
+        candidates = self._book.candidates(seen)
+        if not body.is_empty and any(needs_body(stub.pattern) for stub in candidates):
+            data, cut = request._portal.call(_beginning(body))
+            seen = seen_of_head(head, False, data, cut=cut)
+        turn, action = self._turn(request, request._head, seen, candidates)
+        spoilt = turn.spoil()
+        if spoilt is not None:
+            return spoilt
+        if action is not None:
+            return action.respond(turn)
+        turn.drain()
+        if not body.is_empty and not seen.data and turn.record is not None:
+            seen = turn.record.seen
+        return self._missed(seen)
+
+    def _talk(self, request: WebSocketRequest) -> None:
+        head = t.cast(t.Any, request.socket)._downstream.head
+        seen = seen_of_head(head, websocket=True)
+        turn, action = self._turn(request, head, seen, self._book.candidates(seen))
+        spoilt = turn.spoil()
+        if spoilt is not None:
+            request.reject(spoilt)
+        elif action is not None:
+            action.talk(turn)
+        else:
+            request.reject(self._missed(seen))
+
+    def _turn(
+        self, request: t.Any, head: RequestHead, seen: Seen, candidates: list[Stub]
+    ) -> tuple[Turn, Action | None]:
+        """Decide who answers."""
         record = self._journal.of_head(head)
         taken = self._book.take(candidates, seen)
-        portal = portal_of(request)
+        turn = Turn(request, portal_of(request), self, record)
+        if self.faults.rules:
+            turn.shots = self.faults.shots(request, "down")
         if taken is None:
-            passes = isinstance(self.otherwise, Passing)
             if record is not None:
-                record.fate = "sent on" if passes else "matched no stub"
-            return Turn(request, portal, self, "", {}, record), None
-        stub, action, match = taken
+                record.fate = "matched no stub" if self.otherwise is None else "sent on"
+            return turn, self.otherwise
+        stub, entry, match = taken
+        turn.stub, turn.values = stub.name, match.values
+        if entry.faults is not None:
+            turn.shots += entry.faults.shots(request, "down")
         if record is not None:
             record.stub = stub
             record.fate = f"by {stub.name}"
-        return Turn(request, portal, self, stub.name, match.values, record), action
+        return turn, entry.action
 
-    def _missed(self, turn: Turn, seen: Seen) -> Response:
+    def _missed(self, seen: Seen) -> Response:
         text = self._book.miss(seen)
         self._book.problem(text)
         return Response(text, status=404, mimetype="text/plain")
-
-
-def _head_of(request: t.Any) -> t.Any:
-    return request.socket._downstream.head
 
 
 async def _beginning(body: RequestBody) -> tuple[bytes, bool]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import typing as t
 
-from rolo.harness.actions import Action
-from rolo.harness.stub import Stub
+from rolo.harness.stub import Entry, Stub
 from rolo.matching import Index, Match, Seen, miss_report
-from rolo.matching.pattern import UNSET, RequestPattern
+from rolo.matching.pattern import RequestPattern
 from rolo.proxy.handler import ProxyHandler
 from rolo.proxy.hooks.hooks import Hooks
 
@@ -34,7 +34,8 @@ class Upstreams(t.Protocol):
 class Book:
     """The stubs. They may be changed while requests are dealt with."""
 
-    def __init__(self, upstreams: Upstreams) -> None:
+    def __init__(self, upstreams: Upstreams, seed: int) -> None:
+        self._seeds = random.Random(seed)
         self._index: Index[Stub] = Index()
         self._upstreams = upstreams
         self._mutex = threading.Lock()
@@ -51,6 +52,10 @@ class Book:
         with self._mutex:
             self._made.append(stub)
         return stub
+
+    def new_seed(self) -> int:
+        """Return a seed for what goes wrong with an answer: the same in the same order."""
+        return self._seeds.getrandbits(32)
 
     def add(self, stub: Stub) -> None:
         """Ask ``stub`` from now on."""
@@ -85,7 +90,7 @@ class Book:
         """Return the stubs whose path may be that of ``seen``, the most specific first."""
         return [stub for _, stub in self._index.candidates(seen)]
 
-    def take(self, candidates: t.Iterable[Stub], seen: Seen) -> tuple[Stub, Action, Match] | None:
+    def take(self, candidates: t.Iterable[Stub], seen: Seen) -> tuple[Stub, Entry, Match] | None:
         """Return the first of ``candidates`` that ``seen`` matches, what it does with this one,
         and the path's values."""
         for stub in candidates:
@@ -93,14 +98,14 @@ class Book:
             if match is None:
                 continue
             if not stub.given_states and not stub.set_states:
-                action = stub.take()
+                entry = stub.take()
             else:
                 with self._mutex:
-                    action = stub.take() if self._in_states(stub) else None
-                    if action is not None:
+                    entry = stub.take() if self._in_states(stub) else None
+                    if entry is not None:
                         self.states.update(stub.set_states)
-            if action is not None:
-                return stub, action, match
+            if entry is not None:
+                return stub, entry, match
         return None
 
     def _in_states(self, stub: Stub) -> bool:
@@ -152,14 +157,6 @@ class Book:
         found = self.problems()
         unused = [text for stub in self.stubs() if (text := stub.complaint()) is not None]
         return found + unused
-
-
-def needs_body(stub: Stub) -> bool:
-    """Whether the request's body decides if ``stub`` matches."""
-    pattern = stub.pattern
-    return pattern.json is not UNSET or any(
-        each is not None for each in (pattern.form, pattern.parts, pattern.body, pattern.when)
-    )
 
 
 def _times(count: int) -> str:

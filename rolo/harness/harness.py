@@ -10,12 +10,14 @@ import threading
 import typing as t
 
 from rolo.bridge.limits import Limits
+from rolo.faults import Faults
+from rolo.har.pace import Gate
 from rolo.harness import texts
 from rolo.harness.actions import Passing
 from rolo.harness.answering import Answering
 from rolo.harness.book import Book
-from rolo.harness.conditions import Conditions
-from rolo.harness.gates import Gate
+from rolo.harness.conditions import Conditions, patterns_of
+from rolo.harness.failing import Traffic
 from rolo.harness.journal import MAX_BODY, MAX_KEPT, MAX_RECORDS, Journal
 from rolo.harness.listening import Listening, OnGround, OnServer, application, url_of
 from rolo.harness.received import Received, check_order
@@ -88,11 +90,17 @@ class Harness:
         self._environment: dict[str, str | None] = {}
         self._closed = False
         self._mutex = threading.Lock()
-        self._upstream = Upstream(upstream)
+        self._faults = Faults(self.seed)
+        self._upstream = Upstream(upstream, Faults(self.seed))
         try:
-            self._book = Book(self._upstream)
+            self._book = Book(self._upstream, self.seed)
             self._answering = Answering(
-                self._book, self._journal, random.Random(self.seed), self._gate, timeout
+                self._book,
+                self._journal,
+                random.Random(self.seed),
+                self._gate,
+                timeout,
+                self._faults,
             )
             self.mode = mode or ("stubs" if self._upstream.url is None else "spy")
             app = application(self._answering, [self._journal], limits or Limits())
@@ -165,6 +173,31 @@ class Harness:
         """Return a stub for websocket handshakes, see :meth:`on`."""
         return self.on(WEBSOCKET, path, **conditions)
 
+    def passing(
+        self,
+        path: str | None = None,
+        method: str | t.Iterable[str] | None = None,
+        **conditions: t.Unpack[Conditions],
+    ) -> Traffic:
+        """Return what goes on to an upstream and is like this (websockets, too), to let it fail:
+        ``api.passing("/c").fails(cut(after=1000), every=3)``.
+
+        :param path: a rule of the router's, ``None`` for any
+        :param method: one, several, or ``None`` for each
+        """
+        self._upstream.expect_faults()
+        return Traffic(self._upstream.faults, patterns_of(method, path, conditions))
+
+    def everything(
+        self,
+        path: str | None = None,
+        method: str | t.Iterable[str] | None = None,
+        **conditions: t.Unpack[Conditions],
+    ) -> Traffic:
+        """As :meth:`passing`, of what comes, whoever answers it: ``with
+        api.everything().outage(): ...``."""
+        return Traffic(self._faults, patterns_of(method, path, conditions))
+
     @property
     def stubs(self) -> list[Stub]:
         """Those that there are, in the order in which they were made."""
@@ -193,8 +226,10 @@ class Harness:
         self._gate.step(count)
 
     def reset(self) -> None:
-        """Remove all stubs and forget what came, problems and states of scenarios."""
+        """Remove all stubs and faults, and forget what came, problems and states of scenarios."""
         self._book.clear()
+        self._faults.clear()
+        self._upstream.faults.clear()
         self._journal.clear()
 
     def lend(self) -> set[Stub]:
@@ -211,6 +246,8 @@ class Harness:
         for stub in self.stubs:
             if stub not in lent:
                 stub.remove()
+        self._faults.clear()
+        self._upstream.faults.clear()
         self._book.forgive()
         self._journal.clear()
 

@@ -12,7 +12,7 @@ from rolo.bridge.observer import Observer
 from rolo.gateway.asgi import AsgiGateway
 from rolo.harness import ground
 from rolo.serving import ServerTls, native, serve
-from rolo.serving.base import Fitted, Settings
+from rolo.serving.base import Fitted
 from rolo.serving.sockets import listen, url_host
 
 _GRACE = 0.02
@@ -65,7 +65,7 @@ class OnGround:
         sock = listen(host, port)
         with contextlib.ExitStack() as undo:
             undo.callback(sock.close)
-            settings = native.native_settings(fitted, Settings(sock, host, options=options))
+            settings = native.native_settings(fitted.limits, None, options)
             self.port: int = sock.getsockname()[1]
             self._ground = ground.hold()
             undo.callback(ground.release, self._ground)

@@ -7,10 +7,10 @@ import dataclasses
 import json
 import typing as t
 
-from rolo.errors import RoloError
+from rolo.errors import InjectedFault
 from rolo.harness.delays import Delay, checked, seconds_of
 from rolo.harness.messages import as_wanted, message_of
-from rolo.harness.turn import Means, Turn
+from rolo.harness.turn import LOST, Means, Turn
 from rolo.matching.differences import described
 from rolo.matching.matchers import differences, matches
 from rolo.proxy.hooks.sse import Event
@@ -18,12 +18,6 @@ from rolo.websocket.errors import WebSocketDisconnectedError
 
 _LONG_REASON = 123
 """Bytes of a close frame's reason (RFC 6455 section 5.5)."""
-
-
-class Lost(RoloError):
-    """A stub was told to lose its client."""
-
-    phase = "response body"
 
 
 class Unexpected(Exception):
@@ -118,7 +112,7 @@ class lose(Step):
     ends without a close frame."""
 
     async def piece(self, means: Means) -> bytes:
-        raise Lost("a stub was told to lose its client")
+        raise InjectedFault(LOST)
 
     def talk(self, websocket: t.Any, turn: Turn) -> None:
         turn.lose()

@@ -8,9 +8,11 @@ import typing as t
 
 from werkzeug.datastructures import Headers
 
+from rolo.faults import Fault, Faults
 from rolo.harness.actions import Action, Calling, Passing, Playing, Streaming
 from rolo.harness.delays import Delay, checked
-from rolo.harness.steps import Step, some
+from rolo.harness.failing import When, slowness
+from rolo.harness.steps import Step, some, stay
 from rolo.harness.values import (
     AnswerArguments,
     Fields,
@@ -36,6 +38,8 @@ class Entry:
     exactly: bool = False
     """The test fails unless it was done so often."""
     done: int = 0
+    faults: Faults | None = None
+    """What goes wrong with it."""
 
 
 class Stub:
@@ -148,6 +152,43 @@ class Stub:
             entry.action = edited
         return self
 
+    # --- what goes wrong
+
+    def fails(self, *faults: Fault, **when: t.Unpack[When]) -> t.Self:
+        """Let faults of :mod:`rolo.faults` happen to the last answer that was said, all
+        together: ``returns("x" * 5000).fails(cut(after=1000), every=3)``. Without one, and after
+        :meth:`then`, to an empty answer, or a websocket that is accepted.
+
+        :param when: see :class:`~rolo.harness.failing.When`; not given: each time
+        """
+        if self._appends or not self._entries:
+            if self._is_websocket():
+                self.plays(stay())
+            else:
+                self.returns()
+        with self._mutex:
+            entry = self._last()
+            if entry.faults is None:
+                entry.faults = Faults(self._book.new_seed())
+            entry.faults.add(*faults, **when)
+        return self
+
+    def slowed(
+        self,
+        head: float | None = None,
+        rate: str | float | None = None,
+        *,
+        jitter: float = 0.0,
+        **when: t.Unpack[When],
+    ) -> t.Self:
+        """Let the last answer that was said be slow.
+
+        :param head: seconds by which its head is late
+        :param rate: bytes a second at which its body comes, such as ``"10k/s"``
+        :param jitter: a share, 0 to 1: by chance so much slower or faster
+        """
+        return self.fails(*slowness(head, rate, jitter), **when)
+
     # --- how often and when
 
     def times(self, count: int) -> t.Self:
@@ -214,7 +255,7 @@ class Stub:
         """What it is called in texts."""
         return f"{self.pattern.describe()} [{self.place}]"
 
-    def take(self) -> Action | None:
+    def take(self) -> Entry | None:
         """Return what is to be done with a request, which counts as done; ``None`` if all was
         done."""
         with self._mutex:
@@ -222,7 +263,7 @@ class Stub:
                 if entry.times is None or entry.done < entry.times:
                     entry.done += 1
                     self.count += 1
-                    return entry.action
+                    return entry
         return None
 
     @property

@@ -8,15 +8,21 @@ import random
 import typing as t
 
 from rolo.bridge.request import BridgeRequest
+from rolo.errors import InjectedFault
+from rolo.faults.fault import Shot
+from rolo.faults.rules import spoil_by
+from rolo.har.pace import Gate
 from rolo.harness.delays import Delay, seconds_of
-from rolo.harness.gates import Gate
 from rolo.harness.record import Record
 from rolo.net.body import LoopBody
 from rolo.portal.portal import Portal
 from rolo.portal.workers import WorkerPool
+from rolo.response import Response
 from rolo.wire.fields import RawHeaders
 
 T = t.TypeVar("T")
+
+LOST = "a stub was told to lose its client"
 
 
 class Means(t.Protocol):
@@ -35,26 +41,29 @@ class Means(t.Protocol):
 class Turn:
     """One request that a stub deals with. Its methods are for the greenlet of the exchange."""
 
-    __slots__ = ("means", "portal", "record", "request", "stub", "values")
+    __slots__ = ("means", "portal", "record", "request", "shots", "stub", "values")
 
-    def __init__(
-        self,
-        request: t.Any,
-        portal: Portal,
-        means: Means,
-        stub: str,
-        values: t.Mapping[str, t.Any],
-        record: Record | None,
-    ) -> None:
+    def __init__(self, request: t.Any, portal: Portal, means: Means, record: Record | None) -> None:
         self.request = request
         """A :class:`~rolo.Request`, or a :class:`~rolo.websocket.WebSocketRequest`."""
         self.portal = portal
         self.means = means
-        self.stub = stub
-        """What the stub is called in texts."""
-        self.values = values
-        """Of the path's variables."""
         self.record = record
+        self.stub = ""
+        """What the stub is called in texts."""
+        self.values: t.Mapping[str, t.Any] = {}
+        """Of the path's variables."""
+        self.shots: tuple[Shot, ...] = ()
+        """What is to go wrong."""
+
+    def spoil(self) -> Response | None:
+        """Let go wrong what is to. Return the answer, if there is to be no other."""
+        if not self.shots:
+            return None
+        if self.record is not None:
+            wrong = ", ".join(repr(shot.fault) for shot in self.shots)
+            self.record.fate += f"; went wrong: {wrong}"
+        return spoil_by(self.request, self.shots)
 
     def wait(self, delay: Delay) -> None:
         """Wait before the answer."""
@@ -72,11 +81,10 @@ class Turn:
 
         :raises RuntimeError: the server does not give the connection away
         """
-        downstream = self.request.socket._downstream
-        wire = getattr(downstream, "wire", None)
+        wire = self.request.socket._downstream.wire
         if wire is None:
             raise RuntimeError("only the native server can lose a websocket on purpose")
-        self.portal.post(wire.lose, ConnectionError("a stub was told to lose its client"))
+        self.portal.post(wire.lose, InjectedFault(LOST))
 
     def sleep(self, seconds: float) -> None:
         """Wait, and hold up nobody else.
