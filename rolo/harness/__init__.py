@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from rolo.harness.certificates import ClientCertificate
 from rolo.harness.delays import Delay, between, lognormal, normal
 from rolo.harness.failing import Traffic, When
 from rolo.harness.harness import Harness, Unverified
@@ -34,6 +35,7 @@ from rolo.harness.values import AnswerArguments, StreamArguments
 __all__ = [
     "Answer",
     "AnswerArguments",
+    "ClientCertificate",
     "Closed",
     "Delay",
     "Harness",

@@ -16,6 +16,7 @@ from rolo.harness import texts
 from rolo.harness.actions import Passing
 from rolo.harness.answering import Answering
 from rolo.harness.book import Book
+from rolo.harness.certificates import ClientCertificate, authority
 from rolo.harness.conditions import Conditions, patterns_of
 from rolo.harness.failing import Traffic
 from rolo.harness.journal import MAX_BODY, MAX_KEPT, MAX_RECORDS, Journal
@@ -51,6 +52,12 @@ class Harness:
         ``None``: ``spy`` if there is an upstream
     :param server: ``native``, which all faults need, or another of
         :data:`rolo.serving.SERVERS` that speaks websockets
+    :param tls: serve ``https`` with a certificate of a throw-away authority, see
+        :attr:`ca_file`; needs ``trustme``, which ``rolo[testing]`` installs
+    :param client_certificates: with ``tls``: refuse clients that have none of
+        :meth:`client_certificate`; the native server only
+    :param http2: the native server speaks HTTP/2 as well, by prior knowledge, with ``tls`` by
+        ALPN; needs ``h2``. Other servers do what they do.
     :param host: address to listen on
     :param port: 0 lets the system choose
     :param strict: :meth:`verify` complains of requests that nothing matched and of stubs that
@@ -70,6 +77,9 @@ class Harness:
         *,
         mode: Mode | None = None,
         server: str = "native",
+        tls: bool = False,
+        client_certificates: bool = False,
+        http2: bool = False,
         host: str = "127.0.0.1",
         port: int = 0,
         strict: bool = True,
@@ -106,15 +116,23 @@ class Harness:
             app = application(self._answering, [self._journal], limits or Limits())
             self._listening: Listening
             if server == "native":
-                self._listening = OnGround(app, host, port, None, options)
+                alpn = ("h2", "http/1.1") if http2 else ("http/1.1",)
+                context = (
+                    authority().context(host, alpn, demand=client_certificates) if tls else None
+                )
+                self._listening = OnGround(app, host, port, context, http2, options)
+            elif client_certificates:
+                raise ValueError("client certificates are asked for by the native server only")
             else:
-                self._listening = OnServer(app, host, port, server, None, options)
+                certificate = authority().server(host) if tls else None
+                self._listening = OnServer(app, host, port, server, certificate, options)
         except BaseException:
             self._upstream.close()
             raise
         self.host = self._listening.host
         self.port = self._listening.port
-        self.url = url_of(self._listening, tls=False)
+        self._tls = tls
+        self.url = url_of(self._listening, tls=tls)
         """Without a path, and without a slash at the end."""
 
     # --- stubs
@@ -375,6 +393,34 @@ class Harness:
         """Set the environment variable ``name`` to the URL (and ``path``) until the harness is
         closed; return the value."""
         return self._set_environment(name, self.url + path)
+
+    @property
+    def ca_file(self) -> str:
+        """PEM file of the authority that signed the certificate, for clients to trust.
+
+        :raises ValueError: the harness was made without ``tls``
+        """
+        if not self._tls:
+            raise ValueError("there are certificates with harness(tls=True) only")
+        return authority().file
+
+    def client_certificate(self, name: str = "client") -> ClientCertificate:
+        """Return certificate and key (paths of PEM files) of a client with this common name:
+        ``requests.get(url, verify=api.ca_file, cert=api.client_certificate())``.
+
+        :raises ValueError: the harness was made without ``tls``
+        """
+        assert self.ca_file
+        return authority().client(name)
+
+    def export_ca(self, *names: str) -> None:
+        """Set environment variables to :attr:`ca_file` until the harness is closed.
+
+        :param names: none: ``SSL_CERT_FILE`` and ``REQUESTS_CA_BUNDLE``. They take the place of
+            the system's authorities: other servers are not trusted meanwhile.
+        """
+        for name in names or ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+            self._set_environment(name, self.ca_file)
 
     def close(self) -> None:
         """Break off what is under way, stop, and set the environment back. May be called again."""

@@ -47,6 +47,7 @@ class OnGround:
     """A native server on the loop of all harnesses: there in a moment, and gone in one.
 
     :param tls: context of an ``https`` server
+    :param http2: clients may begin with HTTP/2
     :param options: of :class:`~rolo.native.connection.NativeSettings`
     :raises OSError: the address cannot be had
     """
@@ -57,6 +58,7 @@ class OnGround:
         host: str,
         port: int,
         tls: ssl.SSLContext | None,
+        http2: bool,
         options: t.Mapping[str, t.Any],
     ) -> None:
         self._app = app
@@ -76,6 +78,7 @@ class OnGround:
                     ssl=tls,
                     settings=settings,
                     observation=fitted.observation,
+                    http2=http2,
                 )
             )
             undo.pop_all()
