@@ -185,6 +185,15 @@ class Player:
             return self._play_websocket(request, entry, pace)
         return self._play(request, entry, pace)
 
+    def expect(self, request: Request | WebSocketRequest) -> Entry | None:
+        """Return what is recorded for ``request``, which counts as asked for, to compare with
+        what it is answered; ``None`` if it is not recorded, which is a problem."""
+        seen = self._seen(request)
+        entry = self._choose(seen)
+        if entry is None:
+            self._report(self._miss(seen))
+        return entry
+
     def _seen(self, request: Request | WebSocketRequest) -> Seen:
         if self._reads_body and not isinstance(request, WebSocketRequest):
             # Kept, so that handlers behind can read it, too.

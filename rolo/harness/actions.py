@@ -16,6 +16,7 @@ from werkzeug.wsgi import FileWrapper
 from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
 from rolo.bridge.thread_body import ThreadBody
 from rolo.errors import RoloError
+from rolo.har import Player
 from rolo.harness.delays import Delay
 from rolo.harness.steps import Step, played
 from rolo.harness.turn import Means, StepsBody, Turn
@@ -289,6 +290,50 @@ class Passing(Action):
         if self.hooked:
             return t.cast(Response, turn.on_thread(self.handler.forward, turn.request))
         return t.cast(Response, self.handler.forward(turn.request))
+
+
+class Comparing(Passing):
+    """Sends the request on, and compares the answer with the recorded one."""
+
+    def __init__(self, handler: t.Any, expect: t.Callable[[t.Any, t.Any], None]) -> None:
+        super().__init__(handler, hooked=False)
+        self._expect = expect
+
+    def respond(self, turn: Turn) -> Response:
+        self._expect(turn.request, turn.request._head)
+        return super().respond(turn)
+
+    def talk(self, turn: Turn) -> None:
+        self._expect(turn.request, turn.request.socket._downstream.head)
+        super().talk(turn)
+
+
+class Replaying(Action):
+    """Answers as recorded.
+
+    :param otherwise: deals with what is not recorded, where the player leaves it to others
+    """
+
+    verb = "replays"
+
+    def __init__(self, player: Player, otherwise: Action | None) -> None:
+        self._player = player
+        self._otherwise = otherwise
+
+    def respond(self, turn: Turn) -> Response:
+        response = self._player.play(turn.request)
+        if response is not None:
+            return response
+        if self._otherwise is None:
+            return Response("not recorded\n", status=404)
+        return self._otherwise.respond(turn)
+
+    def talk(self, turn: Turn) -> None:
+        response = self._player.play(turn.request)
+        if response is None and self._otherwise is not None:
+            self._otherwise.talk(turn)
+        elif response is None or response.status_code != 101:
+            turn.request.reject(response or Response(status=404))
 
 
 def sendable(response: WerkzeugResponse, turn: Turn) -> Response:

@@ -50,8 +50,12 @@ class Answering:
         self.timeout = timeout
         self.faults = faults
         """What goes wrong with whatever comes."""
+        self.stubbed = True
+        """Whether stubs are asked."""
         self.otherwise: Action | None = None
         """Deals with what no stub matches; ``None``: it is answered 404 and is a problem."""
+        self.fate = "matched no stub"
+        """What is said of that, in words."""
         self.workers = WorkerPool(_THREADS, "rolo-stub")
         self.problem = book.problem
 
@@ -74,7 +78,7 @@ class Answering:
     def _answer(self, request: BridgeRequest) -> Response:
         head, body = request._head, request._body
         seen = seen_of_head(head, websocket=False)
-        candidates = self._book.candidates(seen)
+        candidates = self._book.candidates(seen) if self.stubbed else []
         if not body.is_empty and any(needs_body(stub.pattern) for stub in candidates):
             data, cut = request._portal.call(_beginning(body))
             seen = seen_of_head(head, False, data, cut=cut)
@@ -92,7 +96,8 @@ class Answering:
     def _talk(self, request: WebSocketRequest) -> None:
         head = t.cast(t.Any, request.socket)._downstream.head
         seen = seen_of_head(head, websocket=True)
-        turn, action = self._turn(request, head, seen, self._book.candidates(seen))
+        candidates = self._book.candidates(seen) if self.stubbed else []
+        turn, action = self._turn(request, head, seen, candidates)
         spoilt = turn.spoil()
         if spoilt is not None:
             request.reject(spoilt)
@@ -112,7 +117,7 @@ class Answering:
             turn.shots = self.faults.shots(request, "down")
         if taken is None:
             if record is not None:
-                record.fate = "matched no stub" if self.otherwise is None else "sent on"
+                record.fate = self.fate
             return turn, self.otherwise
         stub, entry, match = taken
         turn.stub, turn.values = stub.name, match.values

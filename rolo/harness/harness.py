@@ -11,9 +11,10 @@ import typing as t
 
 from rolo.bridge.limits import Limits
 from rolo.faults import Faults
+from rolo.har import Entry, Recording, Redaction
 from rolo.har.pace import Gate
 from rolo.harness import texts
-from rolo.harness.actions import Passing
+from rolo.harness.actions import Action, Comparing, Passing, Replaying
 from rolo.harness.answering import Answering
 from rolo.harness.book import Book
 from rolo.harness.certificates import ClientCertificate, authority
@@ -23,6 +24,7 @@ from rolo.harness.journal import MAX_BODY, MAX_KEPT, MAX_RECORDS, Journal
 from rolo.harness.listening import Listening, OnGround, OnServer, application, url_of
 from rolo.harness.received import Received, check_order
 from rolo.harness.record import Record
+from rolo.harness.recordings import Given, Recordings
 from rolo.harness.stub import Stub
 from rolo.harness.upstream import Upstream
 from rolo.matching import RequestPattern
@@ -31,7 +33,23 @@ from rolo.matching.seen import WEBSOCKET
 _SETTLE = 1.0
 """Seconds for which a question about what came waits for exchanges that are about to end."""
 
-Mode = t.Literal["stubs", "spy"]
+Mode = t.Literal["stubs", "spy", "capture", "replay", "diff"]
+"""Who answers:
+
+- ``stubs``: stubs, else it is 404
+- ``spy``: stubs, else the upstream, of which all is recorded
+- ``capture``: the upstream, of which all is recorded; stubs are not asked
+- ``replay``: stubs, else the recording
+- ``diff``: the upstream; where its answers are not those of the recording, the test fails. Stubs
+  are not asked.
+"""
+_FATES: dict[Mode, str] = {
+    "stubs": "matched no stub",
+    "spy": "sent on",
+    "capture": "sent on",
+    "replay": "replayed",
+    "diff": "sent on and compared",
+}
 
 
 class Unverified(AssertionError):
@@ -48,8 +66,12 @@ class Harness:
     :param upstream: where goes what no stub matches: a URL, an ASGI or WSGI application, a
         gateway or a router (served as long as the harness is); ``None``: nowhere, it is
         answered 404
-    :param mode: ``stubs`` answers 404 to what no stub matches, ``spy`` sends it to the upstream;
-        ``None``: ``spy`` if there is an upstream
+    :param mode: who answers, see :data:`Mode`; ``None``: ``spy`` if there is an upstream, else
+        ``replay`` if there is a recording, else ``stubs``
+    :param recording: what is replayed, or compared with: a :class:`~rolo.har.Player`, a
+        :class:`~rolo.har.Recording`, or the path of a HAR file. The file is written at the end
+        if the mode is ``capture`` then.
+    :param redaction: secrets that recordings do not hold, beside the usual ones
     :param server: ``native``, which all faults need, or another of
         :data:`rolo.serving.SERVERS` that speaks websockets
     :param tls: serve ``https`` with a certificate of a throw-away authority, see
@@ -76,6 +98,8 @@ class Harness:
         upstream: t.Any = None,
         *,
         mode: Mode | None = None,
+        recording: Given = None,
+        redaction: Redaction | None = None,
         server: str = "native",
         tls: bool = False,
         client_certificates: bool = False,
@@ -112,8 +136,15 @@ class Harness:
                 timeout,
                 self._faults,
             )
-            self.mode = mode or ("stubs" if self._upstream.url is None else "spy")
-            app = application(self._answering, [self._journal], limits or Limits())
+            self._recordings = Recordings(
+                recording, self._upstream.url, redaction, self._book.problem
+            )
+            if mode is None:
+                mode = "replay" if recording is not None else "stubs"
+                mode = mode if self._upstream.url is None else "spy"
+            self.mode = mode
+            observers = [self._journal, self._recordings]
+            app = application(self._answering, observers, limits or Limits())
             self._listening: Listening
             if server == "native":
                 alpn = ("h2", "http/1.1") if http2 else ("http/1.1",)
@@ -228,20 +259,54 @@ class Harness:
 
     @property
     def mode(self) -> Mode:
-        """What becomes of requests that no stub matches; may be changed at any time."""
-        return "stubs" if self._answering.otherwise is None else "spy"
+        """Who answers, see :data:`Mode`. May be changed at any time, for requests from then on."""
+        return self._mode
 
     @mode.setter
     def mode(self, mode: Mode) -> None:
-        if mode not in ("stubs", "spy"):
-            raise ValueError(f"the mode is 'stubs' or 'spy', not {mode!r}")
-        self._answering.otherwise = (
-            Passing(self._upstream.handler(None), hooked=False) if mode == "spy" else None
-        )
+        if mode not in t.get_args(Mode):
+            raise ValueError(f"the mode is one of {', '.join(t.get_args(Mode))}, not {mode!r}")
+        otherwise: Action | None = None
+        if mode in ("spy", "capture"):
+            otherwise = Passing(self._upstream.handler(None), hooked=False)
+        elif mode == "diff":
+            assert self._recordings.player
+            otherwise = Comparing(self._upstream.handler(None), self._recordings.expect)
+        elif mode == "replay":
+            if self._upstream.url is not None:
+                otherwise = Passing(self._upstream.handler(None), hooked=False)
+            otherwise = Replaying(self._recordings.player, otherwise)
+        answering = self._answering
+        answering.otherwise, answering.fate = otherwise, _FATES[mode]
+        answering.stubbed = mode not in ("capture", "diff")
+        self._recordings.records = mode in ("spy", "capture", "diff")
+        self._mode: Mode = mode
+
+    @property
+    def recording(self) -> Recording:
+        """What was recorded of exchanges that have ended: in the modes ``spy``, ``capture`` and
+        ``diff`` all of them."""
+        self._listening.wait_observed(_SETTLE)
+        return self._recordings.recording
+
+    @property
+    def unused(self) -> list[Entry]:
+        """The entries of the recording that is replayed, or compared with, for which nobody has
+        asked."""
+        return self._recordings.unused()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write :attr:`recording` as HAR 1.2, without secrets."""
+        self._listening.wait_observed(_SETTLE)
+        self._recordings.save(path)
 
     def step(self, count: int = 1) -> None:
-        """Let ``count`` of those who wait at a ``gate()`` pass, or whoever comes there next."""
-        self._gate.step(count)
+        """Let ``count`` of those who wait at a ``gate()`` pass, or whoever comes there next. In
+        the mode ``replay``, with a player whose pace is ``gated``: so many pieces or messages."""
+        if self._mode == "replay" and self._recordings.player.pace == "gated":
+            self._recordings.player.step(count)
+        else:
+            self._gate.step(count)
 
     def reset(self) -> None:
         """Remove all stubs and faults, and forget what came, problems and states of scenarios."""
@@ -368,7 +433,7 @@ class Harness:
 
     def problems(self) -> list[str]:
         """Return what :meth:`verify` complains of, apart from stubs that nobody called."""
-        return self._book.problems()
+        return self._book.problems() + self._recordings.problems()
 
     def forgive(self) -> None:
         """Forget problems so far: requests that no stub matched, scripts that were not kept to,
@@ -385,7 +450,9 @@ class Harness:
         if not self.strict:
             return
         self._listening.wait_observed(_SETTLE)
-        complaints = self._book.complaints()
+        complaints = self.problems()
+        if self._answering.stubbed:
+            complaints += self._book.unused()
         if complaints:
             raise Unverified(texts.ending(complaints))
 
@@ -435,9 +502,12 @@ class Harness:
                 os.environ[name] = value
         try:
             self._listening.close()
+            if self._mode == "capture" and self._recordings.path is not None:
+                self._recordings.save(self._recordings.path)
         finally:
             self._answering.close()
             self._upstream.close()
+            self._recordings.discard()
 
     def _set_environment(self, name: str, value: str) -> str:
         self._environment.setdefault(name, os.environ.get(name))

@@ -8,6 +8,7 @@ import re
 import textwrap
 import typing as t
 
+from rolo.matching.differences import Difference
 from rolo.matching.pattern import Miss, RequestPattern
 from rolo.matching.seen import Seen
 
@@ -77,16 +78,17 @@ def _report(head: str, candidates: list[tuple[float, str, Miss]], kind: str) -> 
     for number, (_, name, miss) in enumerate(candidates[:_SHOWN], 1):
         lines.append("")
         lines += _wrapped(name, f"{number:>2}. ", _INDENT)
-        lines += _differences(miss)
+        lines += difference_lines(miss.differences)
     return "\n".join(lines) + "\n"
 
 
-def _differences(miss: Miss) -> t.Iterator[str]:
-    for difference in miss.differences[:_DIFFERENCES]:
+def difference_lines(differences: t.Sequence[Difference]) -> t.Iterator[str]:
+    """Yield what is shown of ``differences``: place, what was wanted, what came."""
+    for difference in differences[:_DIFFERENCES]:
         yield from _wrapped(difference.place, _INDENT, _INDENT)
         yield from _wrapped(difference.wanted, f"{_INDENT}  wanted  ", f"{_INDENT}          ")
         yield from _wrapped(difference.got, f"{_INDENT}  got     ", f"{_INDENT}          ")
-    left = len(miss.differences) - _DIFFERENCES
+    left = len(differences) - _DIFFERENCES
     if left > 0:
         yield f"{_INDENT}and {left} more differences"
 

@@ -90,7 +90,7 @@ def test_the_mode_says_what_becomes_of_the_rest_and_may_change(service):
         api.mode = "stubs"
         assert api.mode == "stubs"
         assert fetch(api.url, "/y").status == 404
-        with pytest.raises(ValueError, match="the mode is"):
+        with pytest.raises(ValueError, match="the mode is one of"):
             api.mode = "other"
     with pytest.raises(ValueError, match="nowhere to pass"):
         Harness(mode="spy")
