@@ -178,7 +178,7 @@ def test_messages_are_looked_up_and_bounded_as_bodies_are():
             client.text("much too long")
             client.close(1000)
             client.closing()
-        record = api.wait_for("WEBSOCKET", message=contains("hor")).once()
+        record = api.wait_for("WEBSOCKET", message=contains("hor")).once().wait_ended()
         assert record.received_messages == ["short", ""]
         assert [message.size for message in record.messages] == [5, 13]
         api.received("WEBSOCKET", message="other").never()
