@@ -14,7 +14,7 @@ import typing as t
 from rolo.errors import DownstreamError
 from rolo.net.body_stream import Sink
 from rolo.wire.fields import RawHeaders
-from rolo.wire.http1 import Framing, declared_length
+from rolo.wire.http1 import Framing, declared_length, wants_continue
 from rolo.wire.received import received
 from rolo.wire.target import decoded_path
 
@@ -108,7 +108,9 @@ class RequestHead:
         self.framing = framing
         """How the end of the body is known; ``None`` where the head does not say."""
         if framing is None:
+            # Whoever has checked the head puts in the place of these what it has found.
             length = declared_length(self.headers)
+            expects_continue = http_version != "1.0" and wants_continue(self.headers)
         self.length = length
         """Bytes of the body that the head declares, ``None`` if it does not."""
         self.expects_continue = expects_continue

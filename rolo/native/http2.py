@@ -388,9 +388,7 @@ class Http2Exchange(BodyStream):
         self.may_have_body = not ended
         self._ended = ended
         self._connection = connection
-        self._expects = not ended and any(
-            name == b"expect" and value.lower() == b"100-continue" for name, value in head.headers
-        )
+        self._expects = not ended and head.expects_continue
         self._unsent: collections.deque[memoryview] = collections.deque()
         self._room: asyncio.Future[None] | None = None
 
@@ -443,7 +441,7 @@ class Http2Exchange(BodyStream):
     async def settle(self) -> None:
         """Find out whether a body follows, where only its end can tell: a request needs no
         fields to have one. Methods that usually come with one are not waited for."""
-        declared = any(name == b"content-length" for name, _ in self.head.headers)
+        declared = self.head.length is not None
         if self.head.method in BODILESS_METHODS and not (declared or self._expects):
             while not (self._received or self._ended or self._error):
                 await self._wait()

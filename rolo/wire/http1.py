@@ -224,8 +224,7 @@ def _apply(parsed: ParsedRequest, special: dict[bytes, bytes], modern: bool) -> 
         parsed.keep_alive = b"close" not in options and (modern or b"keep-alive" in options)
         if modern and b"upgrade" in options:
             parsed.upgrade = b", ".join(list_items(special.get(b"upgrade", b""))) or None
-    if modern and b"expect" in special:
-        parsed.expect_continue = b"100-continue" in list_items(special[b"expect"])
+    parsed.expect_continue = modern and wants_continue(parsed.headers)
 
 
 def is_host(value: bytes) -> bool:
@@ -255,6 +254,12 @@ def declared_length(headers: ReceivedFields) -> int | None:
     length."""
     digits = headers.special.get(b"content-length", b"")
     return int(digits) if digits.isdigit() and len(digits) <= _MAX_LENGTH_DIGITS else None
+
+
+def wants_continue(headers: ReceivedFields) -> bool:
+    """Whether Expect asks for 100 (Continue), RFC 9110 section 10.1.1."""
+    expect = headers.special.get(b"expect")
+    return expect is not None and b"100-continue" in list_items(expect)
 
 
 def parse_response_head(

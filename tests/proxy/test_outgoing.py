@@ -10,6 +10,7 @@ from rolo.proxy.outgoing import outgoing_request, raw_tail
 from rolo.request import Request
 from rolo.response import Response
 from rolo.routing import Router
+from rolo.wire.http1 import parse_request_head
 from rolo.wire.target import parse_upstream
 
 UPSTREAM = parse_upstream("http://origin:9000/base")
@@ -74,3 +75,17 @@ def test_the_way_to_the_loop_is_found_without_an_environment():
     request = BridgeRequest(RequestHead("GET", b"/", [], "1.1", "http", "/", b""), None, portal)
     assert portal_of(request) is portal
     assert "environ" not in vars(request)
+
+
+def test_what_needs_no_edit_goes_out_as_the_lines_it_came_in():
+    block = b"GET /a?b HTTP/1.1\r\nhOST: h\r\nA: 1\r\nConnection: keep-alive\r\n\r\n"
+    parsed = parse_request_head(block)
+    head = RequestHead(
+        "GET", parsed.target, parsed.headers, "1.1", "http", None, None, framing=parsed.framing
+    )
+    outgoing = outgoing_request(BridgeRequest(head, None, None), UPSTREAM)
+    added = b"X-Forwarded-Proto: http\r\nX-Forwarded-Host: h\r\n"
+    expected = b"GET /base/a?b HTTP/1.1\r\nhOST: h\r\nA: 1\r\n" + added + b"\r\n"
+    assert outgoing.encoded_head() == expected
+    outgoing.headers.append((b"B", b"2"))  # whoever looks at them may edit them
+    assert outgoing.encoded_head() == expected[:-2] + b"B: 2\r\n\r\n"
