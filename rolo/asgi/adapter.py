@@ -70,7 +70,7 @@ class ASGIAdapter(AsgiApplication):
         """Return the environment of an ASGI ``websocket`` scope."""
         loop = self.event_loop or asyncio.get_running_loop()
         adapter = ASGIWebSocketAdapter(scope, receive, send, loop)
-        environ = wsgi_environ(adapter._downstream.head)
+        environ = wsgi_environ(adapter._asgi.head)
         environ["REQUEST_METHOD"] = "WEBSOCKET"
         environ["rolo.websocket"] = environ["asgi.websocket"] = adapter
         return environ

@@ -8,7 +8,7 @@ import typing as t
 from rolo.asgi.environ import Scope
 from rolo.asgi.http import AsgiHttpDownstream
 from rolo.asgi.watch import Receive, Send, Watched
-from rolo.asgi.websocket import AsgiWebSocketDownstream
+from rolo.asgi.websocket_adapter import ServedWebSocket
 from rolo.bridge.bridge import Bridge
 from rolo.errors import ClientDisconnected
 from rolo.net.ticker import Ticker
@@ -65,7 +65,7 @@ class AsgiApplication:
             raise ResponseAborted(str(downstream.aborted)) from downstream.aborted
 
     async def handle_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        downstream = AsgiWebSocketDownstream(scope, receive, send, self._ticker())
+        downstream = ServedWebSocket(scope, receive, send, self._ticker())
         try:
             await downstream.connect()
             await self.bridge.handle_websocket(downstream)

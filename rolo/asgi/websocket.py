@@ -9,9 +9,11 @@ import typing as t
 from rolo.asgi.capabilities import capabilities_of
 from rolo.asgi.environ import Scope, head_from_scope
 from rolo.asgi.watch import Event, Receive, Send, Watched, end_task
-from rolo.bridge.downstream import Capabilities, RequestHead
+from rolo.bridge.downstream import Capabilities, RequestHead, WebSocketDownstream
+from rolo.bridge.websocket import PortalWebSocketAdapter
 from rolo.errors import ClientDisconnected
 from rolo.net.ticker import Ticker
+from rolo.portal.portal import Portal
 from rolo.websocket.errors import WebSocketDisconnectedError, WebSocketProtocolError
 from rolo.wire.fields import RawHeaders
 
@@ -58,6 +60,9 @@ class AsgiWebSocketDownstream(Watched):
         self._pending: asyncio.Future[Event] | None = None
         if ticker is not None:
             self.look_from_now(ticker)
+
+    def make_adapter(self, outer: WebSocketDownstream, portal: Portal) -> PortalWebSocketAdapter:
+        return PortalWebSocketAdapter(outer, portal)
 
     async def connect(self) -> None:
         """Take the event that opens every websocket call.

@@ -20,6 +20,7 @@ from rolo.wire.target import decoded_path
 
 if t.TYPE_CHECKING:
     from rolo.bridge.answer import Answer
+    from rolo.bridge.websocket import PortalWebSocketAdapter
     from rolo.portal.portal import Portal
 
 
@@ -325,6 +326,9 @@ class WebSocketDownstream(t.Protocol):
     @property
     def gone(self) -> bool:
         """True once the client is known to have left."""
+
+    def make_adapter(self, outer: WebSocketDownstream, portal: Portal) -> PortalWebSocketAdapter:
+        """Return what handlers get, over ``outer``: this, or what stands before it."""
 
     @property
     def pinged_at(self) -> float:

@@ -41,6 +41,10 @@ from rolo.websocket.request import WebSocketRequest
 from rolo.wire.close_codes import LOST
 from rolo.wire.fields import RawHeaders
 
+if t.TYPE_CHECKING:
+    from rolo.bridge.websocket import PortalWebSocketAdapter
+    from rolo.portal.portal import Portal
+
 _BODILESS = (204, 304)
 
 HttpService = t.Callable[[HttpDownstream], t.Coroutine[t.Any, t.Any, None]]
@@ -425,6 +429,9 @@ class ObservedWebSocket:
     @property
     def gone(self) -> bool:
         return self._downstream.gone
+
+    def make_adapter(self, outer: WebSocketDownstream, portal: Portal) -> PortalWebSocketAdapter:
+        return self._downstream.make_adapter(outer, portal)
 
     @property
     def pinged_at(self) -> float:

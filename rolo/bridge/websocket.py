@@ -38,7 +38,8 @@ T = t.TypeVar("T")
 
 class PortalWebSocketAdapter(WebSocketAdapter):
     """A :class:`WebSocketAdapter` over a downstream. Timeouts are in seconds; ``None``
-    waits for ever; one that runs out raises :class:`TimeoutError`."""
+    waits for ever; one that runs out raises :class:`TimeoutError`. The first event is
+    :class:`~rolo.websocket.adapter.CreateConnection`, the handshake."""
 
     def __init__(self, downstream: WebSocketDownstream, portal: Portal) -> None:
         self._downstream = downstream
@@ -49,6 +50,7 @@ class PortalWebSocketAdapter(WebSocketAdapter):
         """What to refuse the handshake with once the handler has returned."""
         self._last_received_at = time.monotonic()
         self._receiving: asyncio.Task[str | bytes] | None = None
+        self._opening = True  # the handshake has not been received
 
     @property
     def last_received_at(self) -> float:
@@ -81,6 +83,9 @@ class PortalWebSocketAdapter(WebSocketAdapter):
             self._refusal = response
 
     def receive(self, timeout: float | None = None) -> CreateConnection | Message:
+        if self._opening:
+            self._opening = False
+            return CreateConnection()
         message = self._portal.call(self._receive(timeout))
         self._last_received_at = time.monotonic()
         if isinstance(message, str):

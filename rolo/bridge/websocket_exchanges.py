@@ -13,7 +13,7 @@ from rolo.bridge.handlers import Handlers
 from rolo.bridge.http_exchanges import HttpExchanges, line_of
 from rolo.bridge.limits import Limits
 from rolo.bridge.observed import ObservedWebSocket
-from rolo.bridge.websocket import PortalWebSocketAdapter, check_handshake, websocket_environ
+from rolo.bridge.websocket import check_handshake, websocket_environ
 from rolo.errors import (
     ClientDisconnected,
     Failure,
@@ -59,7 +59,7 @@ class WebSocketExchanges:
     async def serve(self, downstream: WebSocketDownstream) -> None:
         """Serve one websocket from its handshake to its end."""
         portal = Portal(self._handlers.loop_scope())
-        adapter = PortalWebSocketAdapter(downstream, portal)
+        adapter = downstream.make_adapter(downstream, portal)
         request = WebSocketRequest(websocket_environ(downstream.head, adapter, portal))
         try:
             self._limits.check_head(downstream.head)

@@ -30,6 +30,8 @@ from rolo.wire.websocket_frames import (
 
 if t.TYPE_CHECKING:
     from rolo.bridge.downstream import AnswerDownstream, WebSocketDownstream
+    from rolo.bridge.websocket import PortalWebSocketAdapter
+    from rolo.portal.portal import Portal
     from rolo.upstream.websocket import UpstreamWebSocket
 
 HOLD = 1.0
@@ -324,6 +326,10 @@ class SpoiledClient(SpoiledLeg):
     @property
     def gone(self) -> bool:
         return bool(self.leg.gone)
+
+    def make_adapter(self, outer: WebSocketDownstream, portal: Portal) -> PortalWebSocketAdapter:
+        made: PortalWebSocketAdapter = self.leg.make_adapter(outer, portal)
+        return made
 
     @property
     def pinged_at(self) -> float:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from rolo.bridge.downstream import Capabilities, RequestHead
+from rolo.bridge.downstream import Capabilities, RequestHead, WebSocketDownstream
+from rolo.bridge.websocket import PortalWebSocketAdapter
 from rolo.errors import BadRequest, ClientDisconnected, DownstreamError
 from rolo.native.http import CAPABILITIES, REASONS, NativeExchange, answer_head
 from rolo.net.ledger import Ledger
 from rolo.net.websocket import Liveness, WebSocketPeer
+from rolo.portal.portal import Portal
 from rolo.websocket.errors import WebSocketProtocolError
 from rolo.wire.fields import RawHeaders, values_of
 from rolo.wire.handshake import accept_value, extensions, is_key, subprotocols
@@ -96,6 +98,9 @@ class NativeWebSocket:
         self._early = b""
         self._on_gone: t.Callable[[], None] | None = None
         self._refusal: NativeExchange | None = None
+
+    def make_adapter(self, outer: WebSocketDownstream, portal: Portal) -> PortalWebSocketAdapter:
+        return PortalWebSocketAdapter(outer, portal)
 
     @property
     def pinged_at(self) -> float:

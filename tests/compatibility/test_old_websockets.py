@@ -1,15 +1,18 @@
 """Websockets as programs written for 0.8.9 use them."""
 
+import asyncio
 import threading
 import time
 
 import pytest
 import websocket
 
+from rolo.asgi import ASGIAdapter, ASGIWebSocketAdapter
 from rolo.gateway import Gateway
 from rolo.gateway.asgi import AsgiGateway
 from rolo.serving import SERVERS, serve
 from rolo.testing.hypercorn import run_hypercorn
+from rolo.websocket.adapter import CreateConnection, TextMessage
 
 
 class Accepting(Gateway):
@@ -137,3 +140,102 @@ def test_a_listener_of_environments_is_served_as_before(opened):
     client.send("echo")
     assert client.recv() == "echo"
     gateway.outcome()
+
+
+SCOPE = {
+    "type": "websocket",
+    "asgi": {"version": "3.0"},
+    "http_version": "1.1",
+    "scheme": "ws",
+    "path": "/",
+    "raw_path": b"/",
+    "query_string": b"",
+    "root_path": "",
+    "headers": [(b"host", b"h")],
+    "client": ("127.0.0.1", 1),
+    "server": ("127.0.0.1", 80),
+    "subprotocols": [],
+}
+
+
+class Call:
+    """An ASGI websocket call of one message."""
+
+    def __init__(self):
+        self.sent = []
+        self.left = [
+            {"type": "websocket.connect"},
+            {"type": "websocket.receive", "text": "hi"},
+            {"type": "websocket.disconnect", "code": 1000},
+        ]
+
+    async def receive(self):
+        return self.left.pop(0)
+
+    async def send(self, event):
+        self.sent.append(event["type"])
+
+
+def by_a_gateway(call, listener):
+    class Listening(Gateway):
+        def accept(self, request):
+            listener(request.environ)
+
+    app = AsgiGateway(Listening())
+    return app, app(SCOPE, call.receive, call.send)
+
+
+def by_an_adapter(call, listener):
+    app = ASGIAdapter(None, websocket_listener=listener)
+    return app, app(SCOPE, call.receive, call.send)
+
+
+def by_an_adapter_of_ones_own(call, listener):
+    async def run():
+        loop = asyncio.get_running_loop()
+        socket = ASGIWebSocketAdapter(SCOPE, call.receive, call.send, loop)
+        await asyncio.to_thread(listener, {"asgi.websocket": socket})
+
+    return None, run()
+
+
+def with_events(socket):
+    return [socket.receive(1), socket.accept(), socket.receive(1), socket.send(TextMessage("out"))]
+
+
+def with_raw_events(socket):
+    first = socket.asgi_receive(timeout=1)["type"]
+    socket.asgi_send({"type": "websocket.accept"})
+    text = socket.asgi_receive(timeout=1)["text"]
+    socket.asgi_send({"type": "websocket.send", "text": "out"})
+    return [first, None, text, None]
+
+
+@pytest.mark.parametrize("serve_it", [by_a_gateway, by_an_adapter, by_an_adapter_of_ones_own])
+@pytest.mark.parametrize(
+    ("talk", "told"),
+    [
+        (with_events, [CreateConnection(), None, TextMessage("hi"), None]),
+        (with_raw_events, ["websocket.connect", None, "hi", None]),
+    ],
+    ids=["events", "ASGI's events"],
+)
+def test_a_listener_may_talk_to_the_servers_side_itself(serve_it, talk, told):
+    said, call = [], Call()
+
+    def listener(environ):
+        socket = environ["asgi.websocket"]
+        assert isinstance(socket, ASGIWebSocketAdapter)
+        said.extend(talk(socket))
+
+    async def main():
+        app, running = serve_it(call, listener)
+        async with asyncio.timeout(5):
+            await running
+        if app is not None:
+            await app.bridge.aclose()
+            app.close()
+
+    asyncio.run(main())
+    assert said == told
+    assert call.sent == ["websocket.accept", "websocket.send"]
