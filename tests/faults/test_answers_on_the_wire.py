@@ -1,5 +1,6 @@
 """Each fault of an answer, as it is on the wire of the native server, and what is told of it."""
 
+import logging
 import ssl
 import threading
 
@@ -22,15 +23,18 @@ def streamed():
 
 
 @pytest.fixture
-def failing(start):
-    """Serve BODY with a fault in it; returns the URL."""
+def failing(start, caplog):
+    """Serve BODY with a fault in it; returns the URL. What goes wrong on purpose is nothing to
+    warn of."""
 
     def failing(*given, make=lambda: Response(BODY), **options):
         rules = Faults(seed=1)
         rules.add(*given)
         return start(rules.handler, answering(make), **options)
 
-    return failing
+    yield failing
+    logged = [each for each in caplog.get_records("call") if each.levelno > logging.INFO]
+    assert [each for each in logged if "ValueError" not in each.getMessage()] == []
 
 
 def rest_of(url, method="GET", version="1.1"):

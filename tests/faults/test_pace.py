@@ -6,8 +6,10 @@ from wire import Wire, fetch
 
 from rolo import faults
 from rolo.faults import Faults, faulty
+from rolo.gateway import Gateway
 from rolo.portal.portal import LoopScope
 from rolo.response import Response
+from rolo.serving import Limits, serve
 
 
 @pytest.fixture
@@ -79,19 +81,15 @@ def test_a_slow_answer_holds_up_nobody(start):
 
 
 def test_a_slow_answer_is_no_client_that_takes_nothing(start):
-    from rolo.serving import Limits
-
     url = start(
-        answering(lambda: faulty(Response(BODY), faults.drip(size=50, every=0.3))),
+        # Of a body that is here at once nobody waits for the client.
+        answering(lambda: faulty(Response(iter([BODY])), faults.drip(size=50, every=0.3))),
         limits=Limits(send_timeout=0.1),
     )
     assert fetch(url).body == BODY
 
 
 def test_what_sleeps_goes_on_at_once_when_the_server_stops():
-    from rolo.gateway import Gateway
-    from rolo.serving import serve
-
     rules = Faults()
     rules.add(faults.drip(size=10, every=60))
     gateway = Gateway([rules.handler, answering(lambda: Response(BODY))])
