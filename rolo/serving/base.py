@@ -9,6 +9,7 @@ loop derive from :class:`LoopAdapter` and get a thread with a loop of their own.
 from __future__ import annotations
 
 import abc
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -165,6 +166,14 @@ class RunningServer(abc.ABC):
             ``shutdown_timeout`` given to ``serve``
         """
 
+    def outage(self) -> t.ContextManager[None]:
+        """Be as a server that does not run for as long as a ``with`` block: connections are
+        refused, those that are open are reset. The port is kept.
+
+        :raises ServerUnavailable: only the native server can do it, on a TCP port
+        """
+        raise ServerUnavailable(f"{self.name} cannot be away: the native server can, on TCP")
+
     @abc.abstractmethod
     def wait(self, timeout: float | None = None) -> bool:
         """Block until the server has stopped; False if ``timeout`` seconds passed before.
@@ -320,6 +329,15 @@ class LoopServer(RunningServer):
                 self._thread.stop(grace)
             finally:
                 self._release()
+
+    @contextlib.contextmanager
+    def outage(self) -> t.Iterator[None]:
+        if not self._thread.refuse(True):
+            super().outage()
+        try:
+            yield
+        finally:
+            self._thread.refuse(False)
 
     def wait(self, timeout: float | None = None) -> bool:
         return self._thread.join(timeout)

@@ -13,10 +13,19 @@ import logging
 import socket
 import typing as t
 
+from rolo.serving.sockets import BACKLOG
+
 LOG = logging.getLogger(__name__)
 
 RETRY_DELAY = 1.0
 """Seconds without accepting after the process has run out of files or memory."""
+
+_KEPT = (
+    (socket.SOL_SOCKET, socket.SO_REUSEADDR),
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY),
+    (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY),
+)
+"""Options of the listening socket that one in its place has too."""
 
 _BATCH = 64
 """Connections accepted in one turn of the loop; those that are open have their turn, too."""
@@ -50,6 +59,7 @@ class Listener:
         self._pending: set[asyncio.Task[None]] = set()
         self._retry: asyncio.TimerHandle | None = None
         self.sock = sock
+        self._refusing = False
         self._loop.add_reader(sock, self._accept)
 
     @property
@@ -67,7 +77,7 @@ class Listener:
             return
         if self._retry is not None:
             self._retry.cancel()
-        while self._accept_batch():
+        while not self._refusing and self._accept_batch():
             pass
         self._loop.remove_reader(self.sock)
         self.sock.close()
@@ -75,6 +85,31 @@ class Listener:
             await asyncio.wait(self._pending, timeout=_HANDOVER)
         for task in self._pending:
             task.cancel()
+
+    def refuse(self, refusing: bool) -> None:
+        """Have the system refuse whoever connects, or accept again. The port stays ours: a
+        socket that is bound and does not listen keeps it.
+
+        :raises OSError: the address was lost in the moment between two sockets
+        """
+        if refusing is self._refusing or self.sock.fileno() < 0:
+            return
+        self._refusing = refusing
+        if not refusing:
+            self.sock.listen(BACKLOG)
+            self._loop.add_reader(self.sock, self._accept)
+            return
+        if self._retry is not None:
+            self._retry.cancel()
+        listening, address = self.sock, self.sock.getsockname()
+        self.sock = socket.socket(listening.family, listening.type, listening.proto)
+        self.sock.setblocking(False)
+        for level, option in _KEPT:
+            if level != socket.IPPROTO_IPV6 or listening.family == socket.AF_INET6:
+                self.sock.setsockopt(level, option, listening.getsockopt(level, option))
+        self._loop.remove_reader(listening)
+        listening.close()
+        self.sock.bind(address)
 
     def _accept(self) -> None:
         self._accept_batch()

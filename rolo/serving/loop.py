@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import logging
 import threading
 import time
@@ -48,6 +47,8 @@ class Lifetime:
         self._stop = asyncio.Event()
         self.on_stop: t.Callable[[], None] | None = None
         """Called on the loop when the server is told to stop."""
+        self.refuse: t.Callable[[bool], None] | None = None
+        """Lets the server be away, or back; ``None`` where it cannot."""
         self._grace: float | None = None
         self._deadline: float | None = None
 
@@ -69,8 +70,15 @@ class Lifetime:
 
     def stop(self, grace: float | None) -> None:
         """Tell the server to stop. Does nothing once its loop has closed."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._begin_stop, grace)
+        self.call(self._begin_stop, grace)
+
+    def call(self, function: t.Callable[..., t.Any], *args: t.Any) -> bool:
+        """Call ``function`` on the loop soon; False once that has closed."""
+        try:
+            self._loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:
+            return False
+        return True
 
     def _begin_stop(self, grace: float | None) -> None:
         if not self._stop.is_set():
@@ -126,6 +134,33 @@ class LoopThread:
         self._thread.join(patience)
         if self._thread.is_alive():
             raise TimeoutError(f"{self._thread.name} did not stop: its event loop is blocked")
+
+    def refuse(self, refusing: bool) -> bool:
+        """Let the server be away, or back, see :attr:`Lifetime.refuse`; nothing if it has
+        stopped. Return whether it can.
+
+        :raises OSError: it could not
+        """
+        lifetime = self._lifetime
+        if lifetime is None or lifetime.refuse is None:
+            return False
+        done: concurrent.futures.Future[None] = concurrent.futures.Future()
+        refuse = lifetime.refuse
+
+        def call() -> None:
+            try:
+                refuse(refusing)
+            except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+        if lifetime.call(call):
+            while self._thread.is_alive() and not concurrent.futures.wait((done,), 0.5).done:
+                pass  # a loop that stops in this moment runs it no more
+            if done.done():
+                done.result()
+        return True
 
     def join(self, timeout: float | None) -> bool:
         """Wait until ``main`` has ended; False if ``timeout`` seconds passed before.

@@ -34,6 +34,17 @@ class NativeServer:
         """The listening sockets; empty once closed."""
         return self._listener.sockets
 
+    def refuse(self, refusing: bool) -> None:
+        """Be as a server that does not run, or serve again: connections are refused, those that
+        are open are reset.
+
+        :raises OSError: see :meth:`Listener.refuse`
+        """
+        self._listener.refuse(refusing)
+        if refusing:
+            for connection in list(self.server_state.connections):
+                connection.reset()
+
     async def close(self, grace: float | None = 5.0) -> None:
         """Stop accepting, let running exchanges finish, then break off what is left.
 
@@ -112,6 +123,8 @@ class NativeAdapter(LoopAdapter):
             settings=native_settings(fitted.limits, fitted.proxy_status, settings.options),
             observation=fitted.observation,
         )
+        if settings.sock.family != getattr(socket, "AF_UNIX", None):
+            lifetime.refuse = server.refuse
         lifetime.ready()
         await server.close(await lifetime.stopping())
 
