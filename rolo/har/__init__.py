@@ -10,7 +10,6 @@ from rolo.har.player import Player
 from rolo.har.reading import read_har
 from rolo.har.recorder import Recorder
 from rolo.har.redact import REDACTED, SECRET_HEADERS, Redaction
-from rolo.har.tape import Tape
 from rolo.har.writing import write_har
 
 __all__ = [
@@ -29,7 +28,6 @@ __all__ = [
     "Recorder",
     "Recording",
     "Redaction",
-    "Tape",
     "compare",
     "read_har",
     "write_har",

@@ -63,7 +63,8 @@ class Recorder(Observer):
             ...
         recorder.write("orders.har")
 
-    What was served from a recording (see :class:`~rolo.har.Player`) is not recorded again.
+    What was served from a recording (see :class:`~rolo.har.Player`) is not recorded again,
+    unless ``with_replays`` is true.
     Exchanges wait for a recorder that does not keep up, see
     :attr:`~rolo.observing.Observer.patient`.
 
@@ -79,6 +80,7 @@ class Recorder(Observer):
         temporary files until the recorder is garbage, or :meth:`discard` is called
     :param forwarded_only: record what an upstream has answered, or was to answer, and not what
         handlers have answered themselves
+    :param with_replays: record what was served from a recording, too
     :param on_entry: called with each entry when it is complete, on the recorder's thread
     """
 
@@ -95,6 +97,7 @@ class Recorder(Observer):
         max_messages: int = 16 * 1024 * 1024,
         max_memory: int = 8 * 1024 * 1024,
         forwarded_only: bool = False,
+        with_replays: bool = False,
         on_entry: t.Callable[[Entry], None] | None = None,
     ) -> None:
         self.redaction = redaction
@@ -104,6 +107,7 @@ class Recorder(Observer):
         self.max_messages = max_messages
         self.max_memory = max_memory
         self.forwarded_only = forwarded_only
+        self.with_replays = with_replays
         self.on_entry = on_entry
         self._lock = threading.Lock()
         self._open: dict[Exchange, _Open] = {}
@@ -220,7 +224,7 @@ class Recorder(Observer):
 
     def _wants(self, event: Ended) -> bool:
         head = event.exchange.head
-        if head is not None and head.extensions.get(REPLAYED):
+        if head is not None and head.extensions.get(REPLAYED) and not self.with_replays:
             return False
         was_forwarded = event.upstream_status is not None or event.outcome == "failed"
         return was_forwarded or not self.forwarded_only

@@ -10,6 +10,7 @@ import threading
 import typing as t
 
 from rolo.bridge.limits import Limits
+from rolo.bridge.observer import Observer
 from rolo.faults import Faults
 from rolo.har import Entry, Recording, Redaction
 from rolo.har.pace import Gate
@@ -72,6 +73,7 @@ class Harness:
         :class:`~rolo.har.Recording`, or the path of a HAR file. The file is written at the end
         if the mode is ``capture`` then.
     :param redaction: secrets that recordings do not hold, beside the usual ones
+    :param observers: are told of everything, see :mod:`rolo.observing`
     :param server: ``native``, which all faults need, or another of
         :data:`rolo.serving.SERVERS` that speaks websockets
     :param tls: serve ``https`` with a certificate of a throw-away authority, see
@@ -100,6 +102,7 @@ class Harness:
         mode: Mode | None = None,
         recording: Given = None,
         redaction: Redaction | None = None,
+        observers: t.Iterable[Observer] = (),
         server: str = "native",
         tls: bool = False,
         client_certificates: bool = False,
@@ -143,7 +146,7 @@ class Harness:
                 mode = "replay" if recording is not None else "stubs"
                 mode = mode if self._upstream.url is None else "spy"
             self.mode = mode
-            observers = [self._journal, self._recordings]
+            observers = [self._journal, self._recordings, *observers]
             app = application(self._answering, observers, limits or Limits())
             self._listening: Listening
             if server == "native":
@@ -279,8 +282,12 @@ class Harness:
         answering = self._answering
         answering.otherwise, answering.fate = otherwise, _FATES[mode]
         answering.stubbed = mode not in ("capture", "diff")
-        self._recordings.records = mode in ("spy", "capture", "diff")
+        self._recordings.records = mode in ("spy", "capture", "diff") or self._passes_new(mode)
         self._mode: Mode = mode
+
+    def _passes_new(self, mode: Mode) -> bool:
+        """Whether what is not recorded goes on to the upstream, to be recorded."""
+        return mode == "replay" and self._recordings.player.missing == "pass"
 
     @property
     def recording(self) -> Recording:
@@ -294,6 +301,16 @@ class Harness:
         """The entries of the recording that is replayed, or compared with, for which nobody has
         asked."""
         return self._recordings.unused()
+
+    def keep_recording(self, keep: t.Callable[[Recording], None]) -> None:
+        """Call ``keep`` with :attr:`recording` when the harness is closed and all exchanges are
+        over; bodies that are in temporary files are gone afterwards."""
+        self._recordings.keep = keep
+
+    def wait_observed(self, timeout: float | None = _SETTLE) -> bool:
+        """Block until observers were told of all that happened before the call, see
+        :meth:`rolo.serving.RunningServer.wait_observed`."""
+        return self._listening.wait_observed(timeout)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write :attr:`recording` as HAR 1.2, without secrets."""
@@ -502,8 +519,7 @@ class Harness:
                 os.environ[name] = value
         try:
             self._listening.close()
-            if self._mode == "capture" and self._recordings.path is not None:
-                self._recordings.save(self._recordings.path)
+            self._recordings.finish(captured=self._mode == "capture")
         finally:
             self._answering.close()
             self._upstream.close()

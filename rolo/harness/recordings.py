@@ -54,6 +54,9 @@ class Recordings(observer.Observer):
         self._entry: Entry | None = None
         self.records = False
         """Whether what comes is recorded."""
+        self.keep: t.Callable[[Recording], None] | None = None
+        """Is given what was recorded when the server has stopped; ``None``: it is written to
+        the file that was given, if it was captured."""
 
     @property
     def player(self) -> Player:
@@ -91,6 +94,13 @@ class Recordings(observer.Observer):
         """Write what was recorded as HAR 1.2, without secrets."""
         write_har(self.recording, path)
 
+    def finish(self, *, captured: bool) -> None:
+        """Write what was recorded: the server has stopped."""
+        if self.keep is not None:
+            self.keep(self.recording)
+        elif captured and self.path is not None:
+            self.save(self.path)
+
     def close(self) -> None:
         """The server has stopped."""
 
@@ -111,7 +121,10 @@ class Recordings(observer.Observer):
         if self.records:
             if self._recorder is None:
                 self._recorder = Recorder(
-                    redaction=self._redaction, base_url=self._base_url, on_entry=self._complete
+                    redaction=self._redaction,
+                    base_url=self._base_url,
+                    forwarded_only=True,
+                    on_entry=self._complete,
                 )
             self._recorded[event.exchange] = self._recorder
             self._recorder.on_request(event)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import pathlib
 import typing as t
 import zlib
 
+from rolo.har import Recorder
 from rolo.harness import Harness, Unverified
 from rolo.harness.ground import Ground, hold, release
+
+if t.TYPE_CHECKING:
+    from rolo.testing.recording import Tape, Tapes
 
 __all__ = ["Ground", "Harnesses", "hold", "release", "seed_for"]
 
@@ -16,11 +21,24 @@ class Harnesses:
 
     :param seed: of all that is drawn by chance in this test
     :param repeat: the option that repeats it, for texts
+    :param tapes: says what is recorded or replayed; ``None``: nothing but what a test says itself
+    :param keep: returns where what came to the n-th harness is written if the test fails; ``None``
+        keeps nothing
     """
 
-    def __init__(self, seed: int, repeat: str) -> None:
+    def __init__(
+        self,
+        seed: int,
+        repeat: str,
+        tapes: Tapes | None = None,
+        keep: t.Callable[[int], pathlib.Path] | None = None,
+    ) -> None:
         self._seed = seed
         self._repeat = repeat
+        self._tapes = tapes
+        self._keep = keep
+        self._taped: list[Tape] = []
+        self._recorders: list[Recorder] = []
         self._made: list[Harness] = []
         self._borrowed: list[tuple[Harness, t.Any]] = []
 
@@ -32,7 +50,20 @@ class Harnesses:
                 raise TypeError("a harness of the session has been given its options already")
             self._borrowed.append((upstream, upstream.lend()))
             return upstream
-        made = Harness(upstream, **{"seed": self._seed, **options})
+        options = {"seed": self._seed, **options}
+        tape = None
+        if self._tapes is not None and not options.keys() & {"mode", "recording"}:
+            tape = self._tapes.next()
+        if tape is not None:
+            options |= tape.options()
+        if self._keep is not None:
+            recorder = Recorder(with_replays=True)
+            self._recorders.append(recorder)
+            options["observers"] = [*options.get("observers", ()), recorder]
+        made = Harness(upstream, **options)
+        if tape is not None:
+            made.keep_recording(tape.write)
+            self._taped.append(tape)
         self._made.append(made)
         return made
 
@@ -48,7 +79,21 @@ class Harnesses:
                 each.verify()
             except Unverified as exc:
                 complaints.append(str(exc))
+        complaints += filter(None, (tape.complaint() for tape in self._taped))
         return "\n".join(complaints)
+
+    def failed(self) -> t.Iterator[tuple[str, str]]:
+        """The test has failed: what it recorded is not to be replayed. Return where what came
+        is written."""
+        for tape in self._taped:
+            tape.keep = False
+        if self._keep is None:
+            return
+        for number, (made, recorder) in enumerate(zip(self._made, self._recorders, strict=True), 1):
+            made.wait_observed()
+            path = self._keep(number)
+            recorder.write(path)
+            yield f"rolo har of {made.url}", f"{path}\n"
 
     def sections(self) -> t.Iterator[tuple[str, str]]:
         """Return what a report of a failing test is to show."""
@@ -62,6 +107,8 @@ class Harnesses:
             lent.give_back(before)
         while self._made:
             self._made.pop().close()
+        for recorder in self._recorders:
+            recorder.discard()
 
 
 def seed_for(seed: int, test: str) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import importlib
 import random
 import socket
@@ -284,10 +285,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="repeat what was drawn by chance (delays, faults): the seed that a failing test shows",
     )
+    group.addoption(
+        "--rolo-record",
+        choices=("none", "once", "new", "all"),
+        help="of tests marked rolo_record: replay only (none), record what has no recording yet "
+        "(once), record requests that are not in it, too (new), record everything anew (all); "
+        "without it none if the variable CI is set, else once",
+    )
+    group.addoption(
+        "--rolo-keep-har",
+        choices=("none", "failed"),
+        default="none",
+        help="failed: write what came to the harnesses of failing tests as HAR files, into the "
+        "folder rolo-har",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # Here, so that all workers of xdist get the same.
+    config.addinivalue_line(
+        "markers",
+        "rolo_record(file, match=, pace=, repeat=, redaction=): replay what the harness's upstream "
+        "answered when this was recorded, see --rolo-record",
+    )
     if config.option.rolo_seed is None:
         config.option.rolo_seed = random.randrange(2**32)
 
@@ -328,9 +348,18 @@ def harness(
     at its end if a request matched no stub or a stub was not called; its report shows what
     happened."""
     from rolo.testing.harness import Harnesses, seed_for
+    from rolo.testing.recording import Tapes, kept_path
 
+    item: pytest.Item = request.node
     seed: int = request.config.option.rolo_seed
-    harnesses = Harnesses(seed_for(seed, request.node.nodeid), f"--rolo-seed={seed}")
+    harnesses = Harnesses(
+        seed_for(seed, item.nodeid),
+        f"--rolo-seed={seed}",
+        Tapes(item),
+        functools.partial(kept_path, item)
+        if request.config.option.rolo_keep_har == "failed"
+        else None,
+    )
     request.node.stash[_HARNESSES] = harnesses
     try:
         yield harnesses.make
@@ -354,6 +383,7 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed and _HARNESSES in item.stash:
         report.sections += item.stash[_HARNESSES].sections()
+        report.sections += item.stash[_HARNESSES].failed()
     return report
 
 

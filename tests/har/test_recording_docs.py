@@ -2,14 +2,18 @@
 
 import pathlib
 import re
+import shutil
+import subprocess
 
 import pytest
+from inner_pytest import PLAIN_PYTEST
 from threaded_origin import ThreadedOrigin
 from wire import fetch
 
 from rolo.har import read_har
 
-PAGE = (pathlib.Path(__file__).parent.parent.parent / "docs" / "recording.md").read_text()
+ROOT = pathlib.Path(__file__).parent.parent.parent
+PAGE = (ROOT / "docs" / "recording.md").read_text()
 PROGRAMS = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 USE = "print(server.url)  # use it"
 
@@ -32,7 +36,7 @@ def test_record_replay_and_compare(in_a_folder, capsys):
     def use(url):
         fetch(url, "/x", headers=[("X-Tenant", "acme")])
 
-    record, replay, compare, *_ = PROGRAMS
+    record, replay, compare, _ = PROGRAMS
     with ThreadedOrigin() as origin:
         run(record, origin.url, use=use)
         (entry,) = read_har("orders.har")
@@ -46,5 +50,12 @@ def test_record_replay_and_compare(in_a_folder, capsys):
     assert capsys.readouterr().out == 'GET /x: body: "1" is now "2"\n'
 
 
-def test_no_program_is_left_out():
-    assert len(PROGRAMS) == 3
+def test_tests_that_are_recorded_and_then_replayed(in_a_folder):
+    (in_a_folder / "test_docs.py").write_text(PROGRAMS[-1])
+    shutil.copy(ROOT / "examples" / "testing" / "test_recorded.py", in_a_folder)
+    for mode, outcome in [("none", "3 failed"), ("once", "3 passed"), ("none", "3 passed")]:
+        run = [*PLAIN_PYTEST, f"--rolo-record={mode}"]
+        assert outcome in subprocess.run(run, capture_output=True, text=True, timeout=50).stdout
+    text = (in_a_folder / "prices.har").read_text()
+    assert "4711" not in text
+    assert "my-token" not in text
