@@ -61,6 +61,21 @@ NEAREST = {
         "tests/proxy/hooks/test_hooks_in_memory.py",
         "tests/proxy/hooks/test_handler_in_memory.py",
     ],
+    **{
+        f"rolo/har/{name}.py": ["tests/har/test_files.py", "tests/har/test_foreign.py"]
+        for name in (
+            *("codings", "content", "decoding", "encoding", "events", "layout", "members", "model"),
+            *("reading", "writing"),
+        )
+    },
+    **{
+        f"rolo/har/{name}.py": ["tests/har/test_matching.py", "tests/har/test_replay.py"]
+        for name in (
+            *("comparison", "no_answer", "pace", "patterns", "player"),
+            *("replayed_body", "replayed_websocket"),
+        )
+    },
+    "rolo/har/json_paths.py": ["tests/har/test_redact.py"],
     "rolo/proxy/forwarded_fields.py": ["tests/wire/test_hop_by_hop.py"],
     "rolo/proxy/outgoing.py": ["tests/proxy/test_outgoing.py", "tests/wire/test_hop_by_hop.py"],
     "rolo/net/websocket.py": [
@@ -132,6 +147,10 @@ WIDER = {
         "tests/integration/test_relay_messages.py",
     ],
     "rolo/upstream/": ["tests/upstream"],
+    "rolo/har/": [
+        *("tests/har/test_files.py", "tests/har/test_foreign.py", "tests/har/test_matching.py"),
+        *("tests/har/test_recorder.py", "tests/har/test_redact.py", "tests/har/test_replay.py"),
+    ],
     "rolo/bridge/": ["tests/bridge", "tests/test_docs.py"],
     "rolo/routing/": ["tests/routing", "tests/gateway", "tests/compatibility"],
     "rolo/gateway/": ["tests/gateway", "tests/integration/test_bridge_http.py"],

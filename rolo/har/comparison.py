@@ -6,9 +6,10 @@ import json
 import typing as t
 
 from rolo.errors import RoloError
+from rolo.har.codings import decoded
 from rolo.har.model import Answer, Entry, Fields, first, is_json, media_type
 from rolo.har.patterns import wild
-from rolo.har.redact import REDACTED, decoded
+from rolo.har.redact import REDACTED
 from rolo.har.replayed_websocket import same_message
 from rolo.matching import Difference
 from rolo.matching.differences import described, inside

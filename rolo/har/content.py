@@ -206,10 +206,13 @@ class Spool:
         return InFile(self._path, self._directory)
 
     def drop(self) -> None:
-        """Let go of everything."""
+        """Let go of everything, and take no more."""
         self._pieces.clear()
+        self._limit = self.kept = 0
         if self._file is not None:
-            self._file.close()
             assert self._path is not None
             with contextlib.suppress(OSError):
+                self._file.close()
+            with contextlib.suppress(OSError):
                 self._path.unlink()
+            self._file = None

@@ -16,6 +16,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import parse_qsl
 
 from rolo.errors import RoloError
+from rolo.har.codings import decoded
 from rolo.har.content import Content
 from rolo.har.events import timed_events
 from rolo.har.model import (
@@ -28,7 +29,6 @@ from rolo.har.model import (
     first,
     media_type,
 )
-from rolo.har.redact import decoded
 from rolo.wire.charsets import charset_parameter, codec_of
 from rolo.wire.content_codings import decode, parse_codings
 

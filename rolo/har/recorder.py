@@ -251,7 +251,11 @@ class Recorder(Observer):
 
     def _write(self, record: _Open, spool: Spool, data: bytes) -> None:
         before = spool.held
-        spool.write(data)
+        try:
+            spool.write(data)
+        except OSError as exc:
+            spool.drop()
+            _lack(record.entry, f"a body could not be kept: {exc}")
         with self._lock:
             self._in_memory += spool.held - before
 
@@ -295,8 +299,14 @@ class _Open:
 
 
 def _cut(entry: Entry, what: str, kept: int) -> None:
+    _lack(entry, f"{what} cut after {kept} bytes")
+
+
+def _lack(entry: Entry, more: str) -> None:
+    """Note that something is missing, which nobody may replay."""
     entry.missed = True
-    more = f"{what} cut after {kept} bytes"
+    if more in entry.comment:
+        return
     entry.comment = f"{entry.comment}; {more}" if entry.comment else more
 
 

@@ -15,7 +15,8 @@ import typing as t
 from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
 from rolo.errors import RoloError
-from rolo.har.content import Content, InMemory
+from rolo.har.codings import decoded
+from rolo.har.content import InMemory
 from rolo.har.json_paths import Path, locate, parse_path
 from rolo.har.model import (
     EVENTS,
@@ -30,7 +31,7 @@ from rolo.har.model import (
     media_type,
 )
 from rolo.proxy.hooks.sse import blocks
-from rolo.wire.content_codings import decode, parse_codings
+from rolo.wire.content_codings import parse_codings
 
 REDACTED = "REDACTED"
 """What stands in the place of a secret. When a recording is replayed, it stands for any value."""
@@ -240,42 +241,6 @@ def moved(pieces: Pieces, edits: t.Sequence[Edit]) -> Pieces:
             result.add(at, now - after)
         after = max(after, now)
     return result
-
-
-def decoded(body: Content, pieces: Pieces, codings: t.Sequence[str]) -> tuple[bytes, Pieces]:
-    """Undo ``codings``: return the bytes, and which of them could be read from which piece.
-
-    :raises BodyFault: they cannot be undone
-    """
-    source = _Counted(body, pieces)
-    made: list[bytes] = []
-    sizes: dict[int, int] = {}
-    for piece in decode(source, codings):
-        made.append(piece)
-        sizes[source.number] = sizes.get(source.number, 0) + len(piece)
-    if not len(pieces):
-        return b"".join(made), pieces
-    last = len(pieces) - 1
-    return b"".join(made), Pieces(
-        (pieces[min(number, last)].at, size) for number, size in sizes.items()
-    )
-
-
-class _Counted:
-    """A body in its pieces, which knows which of them was read last."""
-
-    def __init__(self, body: Content, pieces: Pieces) -> None:
-        self._body = body
-        self._pieces = pieces
-        self.number = 0
-
-    def __iter__(self) -> t.Iterator[bytes]:
-        with self._body.open() as file:
-            for number, piece in enumerate(self._pieces):
-                self.number = number
-                yield file.read(piece.size)
-            while rest := file.read(64 * 1024):
-                yield rest
 
 
 def _cookie(text: str) -> str:

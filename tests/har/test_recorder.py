@@ -185,6 +185,18 @@ def test_bodies_that_together_are_too_large_for_memory_are_in_files(temporary):
     assert sum(entry.answer.body.in_memory for entry in recorder.recording) == 3
 
 
+def test_a_body_that_cannot_be_written_is_said_to_be_missing(monkeypatch):
+    def full(self):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("rolo.har.content.SpillDirectory.new_file", full)
+    pieces = [(AnswerBody, b"x" * 1_500_000)] * 2
+    (entry,) = told(Recorder(), *pieces)
+    assert entry.missed
+    assert entry.comment.startswith("a body could not be kept: [Errno 28] No space left on device")
+    assert entry.answer.body.size == 0
+
+
 # --- memory
 
 MEASURED = """
