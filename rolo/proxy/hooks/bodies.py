@@ -376,6 +376,7 @@ class UploadPieces:
         self.portal = portal
         self._thread_reader: ThreadReader | None = None  # of a thread that iterates this
         self._waiting: asyncio.Task[t.Any] | None = None
+        self._unwanted = False
 
     def __iter__(self) -> t.Iterator[bytes]:
         return self
@@ -384,9 +385,14 @@ class UploadPieces:
         if self.portal.on_loop:
             piece = self.portal.call(self._receive())
         else:
-            if self._thread_reader is None:
-                self._thread_reader = ThreadReader(self._body.pipe, self.portal)
-            piece = self._thread_reader.take()
+            reader = self._thread_reader
+            if reader is None:
+                reader = self._thread_reader = ThreadReader(self._body.pipe, self.portal)
+                # Looked at after the reader is there for cancel() to see: whoever comes second
+                # sees the other. A reader that is not cancelled would take the body for nobody.
+                if self._unwanted:
+                    reader.cancel()
+            piece = reader.take()
         if not piece:
             raise StopIteration
         return piece
@@ -400,6 +406,7 @@ class UploadPieces:
 
     def cancel(self) -> None:
         """Let go whoever waits for a piece; nobody wants the rest. The loop's thread only."""
+        self._unwanted = True
         if self._waiting is not None:
             self._waiting.cancel()
         if self._thread_reader is not None:
