@@ -1,4 +1,4 @@
-"""Imports go down: the floors that ``docs/house.md`` draws, and nobody walks up or in a circle."""
+"""Imports go down: the floors that ``docs/house.md`` draws, and nobody walks up or in a cycle."""
 
 import ast
 import functools
@@ -125,7 +125,7 @@ def test_imports_go_down():
     assert wrong == []
 
 
-def test_no_circles_while_loading():
+def test_no_cycles_while_loading():
     """An import inside a function waits until all are loaded."""
     graph = {
         module: [name for name, loading in imports_of(module).items() if loading]

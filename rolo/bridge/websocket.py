@@ -21,9 +21,10 @@ from rolo.websocket.adapter import (
     TextMessage,
     WebSocketAdapter,
 )
-from rolo.wire.fields import RESERVED, RawHeaders, values_of
+from rolo.wire.fields import RESERVED, RawHeaders
 from rolo.wire.handshake import is_key
 from rolo.wire.http1 import check_head
+from rolo.wire.received import received
 from rolo.wire.reserved_fields import answer_fields
 from rolo.wire.target import refuse_fragment
 
@@ -173,13 +174,13 @@ def check_handshake(head: RequestHead) -> None:
         a body, or a fragment in the target
     """
     refuse_fragment(head.target)
-    names = [name.lower() for name, _ in head.headers]
-    if b"content-length" in names or b"transfer-encoding" in names:
+    fields = received(head.headers).special
+    if b"content-length" in fields or b"transfer-encoding" in fields:
         raise BadRequest("websocket handshake with a body")
-    if names.count(b"sec-websocket-version") > 1:
+    if b"," in fields.get(b"sec-websocket-version", b""):
         raise BadRequest("several Sec-WebSocket-Version")
-    keys = values_of(head.headers, b"sec-websocket-key")
-    if len(keys) > 1 or any(not is_key(key) for key in keys):
+    key = fields.get(b"sec-websocket-key")
+    if key is not None and not is_key(key):  # as several are none
         raise BadRequest("malformed Sec-WebSocket-Key")
 
 

@@ -198,10 +198,10 @@ def _run(
 
 @contextlib.contextmanager
 def _rare_collections() -> t.Iterator[None]:
-    """Look for garbage in circles less often than Python does by itself.
+    """Look for garbage in cycles less often than Python does by itself.
 
     A few dozen exchanges at once make more new objects than its usual threshold, so that it
-    looks again and again, in vain: exchanges leave no circles behind.
+    looks again and again, in vain: exchanges leave no cycles behind.
     """
     before = gc.get_threshold()
     gc.collect()

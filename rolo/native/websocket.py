@@ -13,10 +13,11 @@ from rolo.net.ledger import Ledger
 from rolo.net.websocket import Liveness, WebSocketPeer
 from rolo.portal.portal import Portal
 from rolo.websocket.errors import WebSocketProtocolError
-from rolo.wire.fields import RawHeaders, values_of
+from rolo.wire.fields import RawHeaders
 from rolo.wire.handshake import accept_value, extensions, is_key, subprotocols
 from rolo.wire.http1 import Framing, ParsedRequest, encode_response_head, parse_request_head
 from rolo.wire.permessage_deflate import Deflate, accept_offer
+from rolo.wire.received import received
 
 if t.TYPE_CHECKING:
     from rolo.native.connection import Connection
@@ -54,15 +55,16 @@ class ClientHandshake:
         """:raises BadRequest: it is broken
         :raises UpgradeRequired: a version other than 13
         """
-        if values_of(parsed.headers, b"sec-websocket-version") != [b"13"]:
+        headers = parsed.headers
+        fields = received(headers).special
+        if fields.get(b"sec-websocket-version") != b"13":
             raise UpgradeRequired("websocket version other than 13")
-        keys = values_of(parsed.headers, b"sec-websocket-key")
-        if len(keys) != 1 or not is_key(keys[0]):
+        key = fields.get(b"sec-websocket-key", b"")
+        if not is_key(key):  # as several are none
             raise BadRequest("malformed Sec-WebSocket-Key")
         if parsed.framing is not Framing.NONE:
             raise BadRequest("websocket handshake with a body")
-        headers = parsed.headers
-        return cls(accept_value(keys[0]), subprotocols(headers), extensions(headers))
+        return cls(accept_value(key), subprotocols(headers), extensions(headers))
 
 
 class NativeWebSocket:
@@ -142,6 +144,9 @@ class NativeWebSocket:
         )
         early, self._early = self._early, b""
         self._on_gone = None
+        # It may stay open for days: what only a handshake needs has had its time.
+        self.head.headers.lines = None
+        del self._handshake
         connection.resume_reading()
         if early:
             self._end.feed(early)

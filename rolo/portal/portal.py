@@ -31,7 +31,7 @@ _LEVELS = 64
 when one is switched to is copied away and back: 13 KiB for each message of a websocket, if
 they began in a task."""
 
-# Weakly: a portal holds the context, or the task, in which it is current. A circle for each
+# Weakly: a portal holds the context, or the task, in which it is current. A cycle for each
 # exchange would leave all that it was made of to the garbage collection.
 _current: contextvars.ContextVar[weakref.ref[Portal] | None] = contextvars.ContextVar(
     "rolo_portal", default=None

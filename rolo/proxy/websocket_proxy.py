@@ -12,7 +12,7 @@ from rolo.proxy.forwarded_fields import ForwardedPolicy
 from rolo.proxy.outgoing import DEFAULT_POLICY, HeaderEdits, outgoing_head
 from rolo.proxy.request_rules import DEFAULT_RULES, RequestRules
 from rolo.response import Response
-from rolo.upstream.relay import Closed, Hook, Relay
+from rolo.upstream.relay import Closed, Relay, RelayHook
 from rolo.upstream.settings import (
     DEFAULT_WEBSOCKET_SETTINGS,
     PoolLimits,
@@ -35,9 +35,9 @@ from rolo.wire.target import Upstream, parse_upstream
 class RelayHooks(t.TypedDict, total=False):
     """What may look at a relay; all of it is called on the event loop."""
 
-    to_origin: Hook | None
+    to_origin: RelayHook | None
     """Sees, and may change, each message of the client."""
-    to_client: Hook | None
+    to_client: RelayHook | None
     """The same for those of the origin."""
     on_closed: t.Callable[[Closed], None] | None
     """Told when the websocket has ended."""

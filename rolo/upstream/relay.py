@@ -30,7 +30,7 @@ LOG = logging.getLogger(__name__)
 
 Message = str | bytes
 _MESSAGE = (str, bytes)
-Hook = t.Callable[[Message], t.Coroutine[t.Any, t.Any, Message | None] | Message | None]
+RelayHook = t.Callable[[Message], t.Coroutine[t.Any, t.Any, Message | None] | Message | None]
 """Gets each message of one direction, on the loop, before it is sent on; what it returns
 is sent instead, ``None`` drops it. Awaiting in it holds that direction back."""
 
@@ -79,8 +79,8 @@ class Relay:
         loop_scope: LoopScope,
         settings: WebSocketSettings,
         *,
-        to_origin: Hook | None = None,
-        to_client: Hook | None = None,
+        to_origin: RelayHook | None = None,
+        to_client: RelayHook | None = None,
         on_closed: t.Callable[[Closed], None] | None = None,
     ) -> None:
         self._downstream: WebSocketDownstream | None = None

@@ -15,11 +15,12 @@ from rolo.upstream.settings import DEFAULT_WEBSOCKET_SETTINGS, WebSocketSettings
 from rolo.upstream.switched import SwitchedConnection
 from rolo.upstream.transport import LoopTransport
 from rolo.websocket.errors import WebSocketError
-from rolo.wire.fields import RawHeaders, values_of
+from rolo.wire.fields import RawHeaders
 from rolo.wire.handshake import accept_value, extensions
 from rolo.wire.hop_by_hop import response_headers
 from rolo.wire.http1 import list_items
 from rolo.wire.permessage_deflate import OFFER, Deflate, accepted_by_server
+from rolo.wire.received import received
 from rolo.wire.target import Origin
 
 # Made anew on each leg (RFC 6455 section 4), or of one leg only.
@@ -188,12 +189,14 @@ def agreed(
     :param key: what we sent
     :raises BadResponse: it is not the answer to what we asked
     """
+    headers = received(headers)
+    fields = headers.special
     for name, option in (b"upgrade", b"websocket"), (b"connection", b"upgrade"):
-        if option not in list_items(b",".join(values_of(headers, name))):
+        if option not in list_items(fields.get(name, b"")):
             raise BadResponse("101 to something else than a websocket")
-    if values_of(headers, b"sec-websocket-accept") != [accept_value(key)]:
+    if fields.get(b"sec-websocket-accept") != accept_value(key):
         raise BadResponse("101 without the right Sec-WebSocket-Accept")
-    chosen = b",".join(values_of(headers, b"sec-websocket-protocol")).decode("latin-1").strip()
+    chosen = fields.get(b"sec-websocket-protocol", b"").decode("latin-1").strip()
     if chosen and chosen not in handshake.subprotocols:
         raise BadResponse(f"101 with the subprotocol {chosen!r}, which was not offered")
     extended = extensions(headers)

@@ -6,7 +6,8 @@ import base64
 import binascii
 import hashlib
 
-from rolo.wire.fields import RawHeaders, values_of
+from rolo.wire.fields import RawHeaders
+from rolo.wire.received import received
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -36,4 +37,4 @@ def extensions(headers: RawHeaders) -> str:
 
 
 def _joined(headers: RawHeaders, name: bytes) -> str:
-    return b",".join(values_of(headers, name)).decode("latin-1")
+    return received(headers).special.get(name, b"").decode("latin-1")

@@ -13,7 +13,8 @@ from rolo.wire.fields import RESERVED, RawHeaders
 
 LOOKED_AT = RESERVED | frozenset(
     b"host expect trailer date proxy-authenticate proxy-authorization "
-    b"proxy-authentication-info forwarded x-forwarded-for x-forwarded-host x-forwarded-port "
+    b"proxy-authentication-info sec-websocket-accept sec-websocket-extensions sec-websocket-key "
+    b"sec-websocket-protocol sec-websocket-version forwarded x-forwarded-for x-forwarded-host x-forwarded-port "
     b"x-forwarded-prefix x-forwarded-proto x-forwarded-server".split()
 )
 """The fields that some rule asks for; all others go their way unseen."""

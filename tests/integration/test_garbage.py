@@ -1,4 +1,4 @@
-"""Exchanges leave no circles behind: their memory is free as soon as they are over."""
+"""Exchanges leave no cycles behind: their memory is free as soon as they are over."""
 
 import collections
 import contextlib
@@ -50,7 +50,7 @@ def exchanges(wire, count):
 
 @contextlib.contextmanager
 def garbage():
-    """Count by kind what only the search for circles would have freed."""
+    """Count by kind what only the search for cycles would have freed."""
     kinds = collections.Counter()
     gc.collect()
     gc.disable()

@@ -70,7 +70,7 @@ def test_a_path_that_is_only_known_decoded_is_encoded():
 
 
 def test_the_way_to_the_loop_is_found_without_an_environment():
-    """To build one costs more than all the rest of a small exchange, and makes a circle."""
+    """To build one costs more than all the rest of a small exchange, and makes a cycle."""
     portal = object()
     request = BridgeRequest(RequestHead("GET", b"/", [], "1.1", "http", "/", b""), None, portal)
     assert portal_of(request) is portal

@@ -29,7 +29,7 @@ from rolo.wire.target import Upstream, parse_upstream, split_target
 
 LOG = logging.getLogger(__name__)
 
-Outcome = t.Literal["", "complete", "answered", "refused", "aborted", "unread", "client gone"]
+ProxyOutcome = t.Literal["", "complete", "answered", "refused", "aborted", "unread", "client gone"]
 
 _OF_ONE_EXCHANGE = (
     "response",
@@ -78,7 +78,7 @@ class ProxyContext(RequestContext):
     """What went wrong, ``None`` if nothing did."""
     outgoing: UpstreamRequest | None = None
     """What :attr:`outbound` shows."""
-    outcome: Outcome = ""
+    outcome: ProxyOutcome = ""
     """How it ended, empty before: ``complete``; ``answered`` by a hook; ``refused``, with
     an error before the answer's head; ``aborted`` after it; ``unread``, because the answer
     was replaced by a later handler; ``client gone``."""

@@ -569,7 +569,7 @@ class ProxiedResponse(_Body):
         """Return the answer as the hooks have left it, with ``body``."""
         answer = self._answer
         if body is not answer.body:
-            # Not in the same one: a body that knows its exchange would make a circle.
+            # Not in the same one: a body that knows its exchange would make a cycle.
             headers = self.headers.pairs
             return UpstreamAnswer(
                 self.status,

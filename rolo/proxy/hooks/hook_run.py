@@ -13,7 +13,7 @@ from rolo.portal.containment import ERRORS
 from rolo.portal.hook_runner import HookRunner, may_wait
 from rolo.portal.portal import Portal
 from rolo.proxy.hooks.bodies import seen
-from rolo.proxy.hooks.context import MAX_TRIES, Outcome, ProxyContext
+from rolo.proxy.hooks.context import MAX_TRIES, ProxyContext, ProxyOutcome
 from rolo.proxy.hooks.phases import Phases
 from rolo.proxy.hooks.transform import failed
 from rolo.response import Response
@@ -128,7 +128,7 @@ class HookedRun(t.Generic[F]):
             answered.call_on_close(lambda: self._finish("refused", error))
         return answered
 
-    def _finish(self, outcome: Outcome, error: BaseException | None) -> None:
+    def _finish(self, outcome: ProxyOutcome, error: BaseException | None) -> None:
         if self._finished:
             return
         self._finished = True

@@ -20,8 +20,7 @@ from rolo.proxy.hooks.transform import call, failed, several
 from rolo.proxy.hooks.way_back import AnsweredRun
 from rolo.proxy.hooks.websocket_handle import Message, RelayedWebSocket
 from rolo.response import Response
-from rolo.upstream.relay import Closed, Relay
-from rolo.upstream.relay import Hook as RelayHook
+from rolo.upstream.relay import Closed, Relay, RelayHook
 from rolo.upstream.settings import WebSocketSettings
 from rolo.upstream.websocket import Handshake, HandshakeRefused, UpstreamWebSocket
 from rolo.websocket.errors import WebSocketError
