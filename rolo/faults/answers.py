@@ -167,8 +167,8 @@ def check_wire(fault: Fault, downstream: t.Any) -> None:
     """:raises FaultUnavailable: ``fault`` wants more than the server can give"""
     if fault.needs_wire and downstream.wire is None:
         raise FaultUnavailable(
-            f"{fault!r} wants the connection itself, which this server does not give: "
-            "the native server does"
+            f"{fault!r} wants the connection itself, which is not to be had here: "
+            "the native server gives it, in HTTP/1.1"
         )
 
 

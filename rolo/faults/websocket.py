@@ -406,8 +406,8 @@ def check_leg(shots: t.Iterable[Shot], wire: t.Any) -> None:
         breaks = isinstance(fault, Break) and not in_handshake
         if wire is None and (fault.needs_wire or breaks or endless):
             raise FaultUnavailable(
-                f"{fault!r} wants the connection itself, which this server does not give: "
-                "the native server does"
+                f"{fault!r} wants the connection itself, which is not to be had here: "
+                "the native server gives it, in HTTP/1.1"
             )
 
 

@@ -2,6 +2,8 @@
 
 import pytest
 from faults_support import BODY, answering, whole
+from h2.events import ResponseReceived, StreamEnded, StreamReset
+from h2wire import H2Client
 from wire import Truncated, Wire, fetch
 
 from rolo import faults
@@ -82,7 +84,7 @@ def test_what_wants_the_connection_is_an_error_that_says_where_it_goes(start, ca
     rules = Faults()
     rules.add(fault)
     assert fetch(start(rules.handler, whole, server="uvicorn")).status == 500
-    assert "which this server does not give: the native server does" in caplog.text
+    assert "which is not to be had here: the native server gives it, in HTTP/1.1" in caplog.text
 
 
 @pytest.mark.parametrize("server", ["hypercorn", "granian"])
@@ -90,13 +92,31 @@ def test_so_it_is_on_the_others(start, caplog, server):
     rules = Faults()
     rules.add(faults.reset())
     assert fetch(start(rules.handler, whole, server=server)).status == 500
-    assert "which this server does not give: the native server does" in caplog.text
+    assert "which is not to be had here: the native server gives it, in HTTP/1.1" in caplog.text
+
+
+def test_in_http2_a_stream_breaks_and_its_connection_goes_on(start, caplog):
+    rules = Faults()
+    rules.add(faults.cut(after=30), when="/cut")
+    rules.add(faults.reset(), when="/reset")
+    url = start(rules.handler, whole, server="twisted", needs=["h2c"])
+    with H2Client(int(url.rpartition(":")[2])) as client:
+        stream = client.request("/cut")
+        client.until(StreamReset, stream)
+        assert client.body(stream) == BODY[:30]
+        stream = client.request("/reset")
+        headers = client.until(ResponseReceived, stream).headers
+        assert dict(headers)[b":status"] == b"500"
+        stream = client.request("/")
+        client.until(StreamEnded, stream)
+        assert client.body(stream) == BODY
+    assert "in HTTP/1.1" in caplog.text
 
 
 def test_so_it_is_with_an_answer_of_a_handler(start, caplog, seen):
     url = start(answering(lambda: raw(b"x")), server="uvicorn")
     assert fetch(url).status == 500
-    assert "the native server does" in caplog.text
+    assert "the native server gives it" in caplog.text
     assert seen.end().error == "FaultUnavailable"
 
 

@@ -443,4 +443,4 @@ def test_what_wants_the_connection_says_so_elsewhere(start, caplog):
     with Client(start(rules.handler, Stub(), server="uvicorn")) as client:
         assert client.answer().status in (403, 500)
     assert FaultUnavailable.__name__ in caplog.text
-    assert "the native server does" in caplog.text
+    assert "the native server gives it" in caplog.text
