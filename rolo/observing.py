@@ -21,6 +21,7 @@ from rolo.bridge.observer import (
     RequestBody,
     RequestStarted,
     RequestTrailers,
+    UpstreamTried,
     WebSocketClosed,
 )
 
@@ -40,5 +41,6 @@ __all__ = [
     "RequestBody",
     "RequestStarted",
     "RequestTrailers",
+    "UpstreamTried",
     "WebSocketClosed",
 ]

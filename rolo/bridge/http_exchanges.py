@@ -91,6 +91,8 @@ class HttpExchanges:
         body = RequestBody(downstream, portal, self._replay_limit, self._limits)
         request = BridgeRequest(downstream.head, body, portal)
         downstream.watch_gone(portal.interrupt)
+        if self._observed:
+            portal.observer = t.cast(ObservedHttp, downstream).progress
         self._under_way += 1
         try:
             response = self._refused(request, downstream.fault) or await self._decide(request)

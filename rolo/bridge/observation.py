@@ -121,6 +121,10 @@ class Observation:
         self.tell(RequestStarted, exchange)
         return exchange
 
+    def wants(self, kind: type[Event]) -> bool:
+        """Whether anybody is to be told of events of this kind."""
+        return bool(self._to[kind])
+
     def tell(self, kind: type[Event], exchange: Exchange, *fields: t.Any) -> None:
         """Tell whoever wants to know: now, in ``exchange``, an event with ``fields``."""
         deliveries = self._to[kind]

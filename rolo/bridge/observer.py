@@ -74,6 +74,35 @@ class RequestTrailers(Event):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class UpstreamTried(Event):
+    """A request was sent to an upstream, and its answer's head is here, or an error is. Told
+    once for each try, also of a websocket's handshake; :attr:`Event.at` is its end."""
+
+    origin: str
+    """Scheme, host and port."""
+    method: str
+    target: bytes
+    headers: RawHeaders
+    """As they went, framing fields included."""
+    status: int | None
+    """``None`` if there was no answer."""
+    reason: bytes | None
+    answer_headers: RawHeaders
+    """As they came, but for what belongs to the connection."""
+    error: str | None
+    """What went wrong, ``None`` if nothing did."""
+    connection: int | None
+    """A number that exchanges on the same connection share; ``None`` if it is not known."""
+    reused: bool
+    """The connection had been used before."""
+    retried: str | None
+    """Why the request was sent twice, ``None`` if it was not."""
+    phases: dict[str, float]
+    """Seconds that it took, as far as they are known, in this order: ``queue`` (until there was
+    a place for a connection), ``connect`` (names included), ``tls``, ``wait`` (for the answer)."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Interim(Event):
     """A 1xx answer. (``100 Continue``, which servers send by themselves, is not shown.)"""
 
@@ -194,6 +223,9 @@ class Observer:
     def on_request_trailers(self, event: RequestTrailers) -> None:
         """The request's body has ended, with trailer fields."""
 
+    def on_upstream(self, event: UpstreamTried) -> None:
+        """An upstream has answered, or has failed to."""
+
     def on_interim(self, event: Interim) -> None:
         """A 1xx answer was sent."""
 
@@ -226,6 +258,7 @@ METHODS: dict[type[Event], str] = {
     RequestStarted: "on_request",
     RequestBody: "on_request_body",
     RequestTrailers: "on_request_trailers",
+    UpstreamTried: "on_upstream",
     Interim: "on_interim",
     Answer: "on_answer",
     AnswerBody: "on_answer_body",

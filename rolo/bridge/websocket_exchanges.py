@@ -59,6 +59,8 @@ class WebSocketExchanges:
     async def serve(self, downstream: WebSocketDownstream) -> None:
         """Serve one websocket from its handshake to its end."""
         portal = Portal(self._handlers.loop_scope())
+        if self._observed:
+            portal.observer = t.cast(ObservedWebSocket, downstream).progress
         adapter = downstream.make_adapter(downstream, portal)
         request = WebSocketRequest(websocket_environ(downstream.head, adapter, portal))
         try:

@@ -149,17 +149,17 @@ class Recorder(Observer):
         self._write(record, record.request_body, event.data)
 
     def on_request_trailers(self, event: RequestTrailers) -> None:
-        self._of(event).entry.trailers = _text(event.headers)
+        self._of(event).entry.trailers = text_of(event.headers)
 
     def on_interim(self, event: InterimSent) -> None:
         record = self._of(event)
         record.entry.interims.append(
-            Interim(record.since(event), event.status, _text(event.headers))
+            Interim(record.since(event), event.status, text_of(event.headers))
         )
 
     def on_answer(self, event: Answered) -> None:
         record = self._of(event)
-        headers = _text(event.headers)
+        headers = text_of(event.headers)
         record.entry.answer = Answer(
             event.status,
             event.reason.decode("latin-1"),
@@ -182,7 +182,7 @@ class Recorder(Observer):
     def on_answer_trailers(self, event: AnswerTrailers) -> None:
         answer = self._of(event).entry.answer
         if answer is not None:
-            answer.trailers = _text(event.headers)
+            answer.trailers = text_of(event.headers)
 
     def on_message(self, event: MessagePassed) -> None:
         record = self._of(event)
@@ -235,7 +235,7 @@ class Recorder(Observer):
         exchange = event.exchange
         record = self._open.get(exchange)
         if record is None:
-            entry = _entry(exchange, self.base_url)
+            entry = entry_of(exchange, self.base_url)
             entry.missed = not isinstance(event, RequestStarted)
             record = _Open(entry, exchange.started, self._spool(entry.headers))
             with self._lock:
@@ -310,7 +310,11 @@ def _lack(entry: Entry, more: str) -> None:
     entry.comment = f"{entry.comment}; {more}" if entry.comment else more
 
 
-def _entry(exchange: Exchange, base_url: str | None) -> Entry:
+def entry_of(exchange: Exchange, base_url: str | None) -> Entry:
+    """Return the entry of an exchange that has begun: what its request's head says.
+
+    :param base_url: begins its URL; ``None`` for what the request itself says
+    """
     head = exchange.head
     websocket = exchange.kind == "websocket"
     if head is None:
@@ -322,7 +326,7 @@ def _entry(exchange: Exchange, base_url: str | None) -> Entry:
     return Entry(
         "GET" if websocket else head.method,
         _url(base_url or _base(head), head.target.decode("latin-1"), websocket),
-        _text(head.headers),
+        text_of(head.headers),
         http_version=f"HTTP/{head.http_version}",
         started=exchange.wall,
     )
@@ -349,5 +353,6 @@ def _url(base: str, target: str, websocket: bool) -> str:
     return "ws" + url[4:] if websocket and url.startswith("http") else url
 
 
-def _text(headers: RawHeaders) -> Fields:
+def text_of(headers: RawHeaders) -> Fields:
+    """Return raw fields as those of an entry."""
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]

@@ -10,7 +10,7 @@ import typing as t
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, unquote
 
-from werkzeug.datastructures import FileStorage, Headers, MultiDict
+from werkzeug.datastructures import Headers, MultiDict
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.utils import get_host
@@ -138,11 +138,9 @@ class Seen:
     def parts(self) -> list[Part]:
         """The fields, then the files, of a form."""
         form, files = self._form
-        fields = [Part(name, None, None, value.encode()) for name, value in form.items(multi=True)]
-        return fields + [
-            Part(name, file.filename, file.content_type, file.read())
-            for name, file in files.items(multi=True)
-        ]
+        return [
+            Part(name, None, None, value.encode()) for name, value in form.items(multi=True)
+        ] + files
 
     @functools.cached_property
     def subprotocols(self) -> list[str]:
@@ -155,7 +153,7 @@ class Seen:
         ]
 
     @functools.cached_property
-    def _form(self) -> tuple[MultiDict[str, str], MultiDict[str, FileStorage]]:
+    def _form(self) -> tuple[MultiDict[str, str], list[Part]]:
         if self.cut:
             raise ValueError(f"only the first {len(self.data)} bytes of the body were kept")
         media_type, options = parse_options_header(self.headers.get("content-type"))
@@ -170,4 +168,8 @@ class Seen:
             )
         except ValueError as exc:
             raise ValueError(f"the form is broken: {exc}") from exc
-        return MultiDict(form), MultiDict(files)
+        parts = []
+        for name, file in files.items(multi=True):
+            with file.stream:
+                parts.append(Part(name, file.filename, file.content_type, file.read()))
+        return MultiDict(form), parts

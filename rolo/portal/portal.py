@@ -238,6 +238,7 @@ class Portal:
         "context",
         "gone",
         "loop_scope",
+        "observer",
         "owner",
         "task",
     )
@@ -252,6 +253,9 @@ class Portal:
         """The task to cancel when the client leaves; ``None`` while nothing may be cut."""
         self.context: contextvars.Context | None = None
         """In which the exchange's sync code runs on worker threads; made at first use."""
+        self.observer: t.Any = None
+        """Who is to be told of what is done for the exchange through this portal; ``None`` if
+        nobody looks on."""
         self._interrupted = False
         self._owed = False
         self._pending: set[asyncio.Task[t.Any]] | None = None

@@ -12,6 +12,7 @@ from rolo.request import Request
 from rolo.response import Response
 from rolo.upstream.blocking_transport import SyncTransport
 from rolo.upstream.forwarded_body import ForwardedBody
+from rolo.upstream.observed import send_observed
 from rolo.upstream.request import OnInterim, UpstreamRequest
 from rolo.upstream.settings import PoolLimits, Timeouts, Tls, WebSocketSettings
 from rolo.upstream.transport import LoopTransport
@@ -120,13 +121,16 @@ class ForwardingClient(HttpClient):
     async def _send_on_loop(
         self, request: UpstreamRequest, portal: Portal, on_interim: OnInterim | None
     ) -> UpstreamAnswer:
-        return await self._transport(portal.loop_scope).send(request, on_interim)
+        transport = self._transport(portal.loop_scope)
+        if portal.observer is None:
+            return await transport.send(request, on_interim)
+        return await send_observed(transport, request, portal.observer, on_interim)
 
     async def _open_on_loop(
         self, handshake: Handshake, portal: Portal, settings: WebSocketSettings
     ) -> UpstreamWebSocket:
         transport = self._transport(portal.loop_scope)
-        opened = await open_websocket(transport, handshake, settings)
+        opened = await open_websocket(transport, handshake, settings, portal.observer)
         if isinstance(opened, UpstreamWebSocket):
             return opened
         raise HandshakeRefused(_forwarded(opened, portal))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import typing as t
 
 from rolo.errors import SendError
@@ -40,6 +41,9 @@ class Owner(t.Protocol):
         """The connection's socket is gone, or another's; called once."""
 
 
+_numbers = itertools.count(1)
+
+
 class Connection(BaseConnection):
     """A connection, in the hands of one receiver or idle.
 
@@ -57,6 +61,7 @@ class Connection(BaseConnection):
         "exchanges",
         "idle_since",
         "moved",
+        "number",
         "owner",
         "receiver",
     )
@@ -71,6 +76,8 @@ class Connection(BaseConnection):
         self._unacknowledged = 0
         self.owner: Owner | None = None
         self.receiver: Receiver | None = None
+        self.number = next(_numbers)
+        """Tells connections apart for who looks on."""
         self.exchanges = 0
         """How many exchanges have begun here."""
         self.idle_since = 0.0

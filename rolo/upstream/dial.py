@@ -11,6 +11,7 @@ import ssl
 import typing as t
 
 from rolo.errors import ConnectError
+from rolo.net.connection import BaseConnection
 from rolo.upstream.dial_errors import connect_error
 from rolo.upstream.settings import Tls
 from rolo.upstream.tls import server_name, tls_context
@@ -18,7 +19,7 @@ from rolo.upstream.tls import server_name, tls_context
 if t.TYPE_CHECKING:
     from rolo.wire.target import Origin
 
-P = t.TypeVar("P", bound=asyncio.BaseProtocol)
+P = t.TypeVar("P", bound=BaseConnection)
 Address = tuple[socket.AddressFamily, t.Any]
 """Address family and what ``socket.connect`` takes."""
 
@@ -67,12 +68,14 @@ class Dialer:
 
     async def _dial(self, origin: Origin, factory: t.Callable[[], P]) -> P:
         context = self._tls_context() if origin.tls else None
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         if origin.uds is not None:
             sock = await _connect_unix(origin.uds)
         else:
             sock = await _connect_any(await self._resolver.resolve(origin.host, origin.port))
         name = server_name(self._tls, origin) if context is not None else None
-        loop = asyncio.get_running_loop()
+        connected = loop.time()
         try:
             if origin.uds is not None:
                 transport, protocol = await loop.create_unix_connection(
@@ -87,7 +90,9 @@ class Dialer:
             if context is not None and isinstance(exc, OSError):
                 raise connect_error(exc, str(origin), connected=True) from exc
             raise
+        protocol.connect_seconds = connected - began
         if context is not None:
+            protocol.tls_seconds = loop.time() - connected
             _hold_less(transport)
         return protocol
 

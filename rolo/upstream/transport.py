@@ -16,6 +16,7 @@ from rolo.net.read_buffer import read_buffer
 from rolo.upstream.connection import READ_SIZE, Connection
 from rolo.upstream.dial import Dialer
 from rolo.upstream.exchange import Exchange, ExchangeSettings
+from rolo.upstream.observed import Trace
 from rolo.upstream.pool import OriginStats, Pool
 from rolo.upstream.request import OnInterim, UpstreamRequest
 from rolo.upstream.response_body import UpstreamBody
@@ -89,7 +90,10 @@ class LoopTransport:
         )
 
     async def send(
-        self, request: UpstreamRequest, on_interim: OnInterim | None = None
+        self,
+        request: UpstreamRequest,
+        on_interim: OnInterim | None = None,
+        trace: Trace | None = None,
     ) -> UpstreamAnswer:
         """Send ``request`` and return the answer as soon as its head is there.
 
@@ -99,6 +103,7 @@ class LoopTransport:
 
         :param on_interim: awaited for every 1xx answer before the next is looked at, and
             before the final one is returned; no longer than the exchange may take
+        :param trace: is told which connection it goes on, each time that it is sent
         :raises BadRequest: the request cannot be written as one well-formed head, or its
             body does not have the length declared
         :raises UnsendableRequest: it holds fields that only we write
@@ -128,6 +133,8 @@ class LoopTransport:
                 connection = await self._acquire(
                     pool, request.origin, end, fresh=retried is not None
                 )
+            if trace is not None:
+                trace.goes_on(connection)
             exchange = Exchange(loop, connection, request, self._settings, end)
             try:
                 answer = await exchange.answer(head, on_interim)

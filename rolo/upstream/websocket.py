@@ -7,9 +7,11 @@ import dataclasses
 import os
 
 from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
+from rolo.bridge.observed import Progress
 from rolo.errors import BadResponse, BodyInterrupted, UpstreamError
 from rolo.net.websocket import WebSocketPeer
 from rolo.response import Response
+from rolo.upstream.observed import send_observed
 from rolo.upstream.request import RequestWriter, UpstreamRequest
 from rolo.upstream.settings import DEFAULT_WEBSOCKET_SETTINGS, WebSocketSettings
 from rolo.upstream.switched import SwitchedConnection
@@ -126,15 +128,18 @@ async def open_websocket(
     transport: LoopTransport,
     handshake: Handshake,
     settings: WebSocketSettings = DEFAULT_WEBSOCKET_SETTINGS,
+    progress: Progress | None = None,
 ) -> UpstreamWebSocket | UpstreamAnswer:
     """Shake hands. To cancel this call closes the connection.
+
+    :param progress: of the exchange for which it is opened, if somebody looks on
 
     :return: the answer of the origin if it is none that opens a websocket, as of any request
     :raises BadResponse: a 101 that does not fit what was asked
     :raises UpstreamError: and others, as :meth:`LoopTransport.send`
     """
     request, key = handshake_request(handshake, settings)
-    answer = await transport.send(request)
+    answer = await send_observed(transport, request, progress)
     if answer.status != 101:
         return answer
     switched: SwitchedConnection = answer.body

@@ -9,6 +9,7 @@ import pytest
 import trustme
 
 from rolo.errors import ConnectError, ConnectTimeout, NameResolutionError, TlsError
+from rolo.net.connection import BaseConnection
 from rolo.upstream import dial as dial_module
 from rolo.upstream.dial import Dialer
 from rolo.upstream.request import UpstreamRequest
@@ -110,13 +111,17 @@ def test_a_full_backlog_of_a_unix_socket_is_waited_for(tmp_path):
     async def test():
         loop = asyncio.get_running_loop()
         dialer = Dialer()
+
+        def connection():
+            return BaseConnection(loop, memoryview(bytearray(1024)))
+
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(path)
             listener.listen(0)
             listener.setblocking(False)
             origin = Origin("http", "localhost", 80, path)
             async with asyncio.TaskGroup() as group:
-                dials = [group.create_task(dialer.dial(origin, asyncio.Protocol)) for _ in range(5)]
+                dials = [group.create_task(dialer.dial(origin, connection)) for _ in range(5)]
                 for _ in dials:
                     accepted, _ = await loop.sock_accept(listener)
                     accepted.close()
