@@ -35,6 +35,7 @@ def found(path):
         "rolo.gateway",
         "rolo.routing",
         "rolo.matching",
+        "rolo.inspector",
         "rolo.har",
         "rolo.harness",
         "rolo.websocket",
