@@ -65,6 +65,7 @@ async def send_observed(
     """Send ``request`` and return the answer; who looks on at ``progress`` is told."""
     if progress is None or not progress.observation.wants(UpstreamTried):
         return await transport.send(request, on_interim=on_interim)
+    headers = request.framed_headers()
     trace = Trace()
     answer: UpstreamAnswer | None = None
     error: str | None = None
@@ -82,7 +83,7 @@ async def send_observed(
             str(request.origin),
             request.method,
             request.target,
-            request.framed_headers(),
+            headers,
             None if answer is None else answer.status,
             None if answer is None else answer.reason,
             [] if answer is None else answer.headers,
