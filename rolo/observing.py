@@ -21,6 +21,8 @@ from rolo.bridge.observer import (
     RequestBody,
     RequestStarted,
     RequestTrailers,
+    Trace,
+    Tracer,
     UpstreamTried,
     WebSocketClosed,
 )
@@ -41,6 +43,8 @@ __all__ = [
     "RequestBody",
     "RequestStarted",
     "RequestTrailers",
+    "Trace",
+    "Tracer",
     "UpstreamTried",
     "WebSocketClosed",
 ]

@@ -29,6 +29,7 @@ from rolo.bridge.observer import (
     Observer,
     RequestBody,
     RequestStarted,
+    Tracer,
 )
 from rolo.errors import RoloError, describe
 
@@ -61,7 +62,9 @@ class Observation:
     """
 
     def __init__(self, observers: t.Iterable[Observer]) -> None:
-        self._deliveries = [_delivery(observer) for observer in observers]
+        observers = list(observers)
+        self._tracers = [each for each in observers if isinstance(each, Tracer)]
+        self._deliveries = [_delivery(each) for each in observers if not isinstance(each, Tracer)]
         self._to: dict[type[Event], tuple[_Told, ...]] = {
             kind: tuple(each for each in self._deliveries if each.wants(kind)) for kind in METHODS
         }
@@ -73,12 +76,6 @@ class Observation:
         self, kind: t.Literal["http", "websocket"], head: RequestHead, line: bytes | None = None
     ) -> Exchange:
         """Tell that an exchange has begun."""
-        if line is None:
-            line = b"%s %s HTTP/%s" % (
-                head.method.encode("latin-1", "replace"),
-                head.target,
-                head.http_version.encode("latin-1", "replace"),
-            )
         return self._begin(kind, head.client, head, line)
 
     def refused(
@@ -115,18 +112,25 @@ class Observation:
         kind: t.Literal["http", "websocket"],
         client: tuple[str, int] | None,
         head: RequestHead | None,
-        line: bytes,
+        line: bytes | None,
     ) -> Exchange:
         exchange = Exchange(next(_numbers), kind, client, head, line, time.monotonic(), time.time())
-        self.tell(RequestStarted, exchange)
+        for tracer in self._tracers:
+            trace = tracer.begin(exchange)
+            if trace is not None:
+                exchange.traces += (trace,)
+        if self._to[RequestStarted]:  # tracers know
+            self.tell(RequestStarted, exchange)
         return exchange
 
     def wants(self, kind: type[Event]) -> bool:
         """Whether anybody is to be told of events of this kind."""
-        return bool(self._to[kind])
+        return bool(self._tracers or self._to[kind])
 
     def tell(self, kind: type[Event], exchange: Exchange, *fields: t.Any) -> None:
         """Tell whoever wants to know: now, in ``exchange``, an event with ``fields``."""
+        for trace in exchange.traces:
+            trace.add(kind, time.monotonic(), fields)
         deliveries = self._to[kind]
         if deliveries:
             event = kind(exchange, time.monotonic(), *fields)
@@ -141,7 +145,8 @@ class Observation:
     def over(self, exchange: Open) -> None:
         """Note that all of ``exchange`` has been told."""
         self._open.discard(exchange)
-        self.caught_up()
+        if self._waiting:
+            self.caught_up()
 
     def caught_up(self) -> None:
         """Note that an exchange is no longer ahead of what was told of it."""
@@ -182,6 +187,8 @@ class Observation:
             delivery.stop()
         for delivery in self._deliveries:
             delivery.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        for tracer in self._tracers:
+            tracer.close()
 
 
 def _weight(event: Event) -> int:

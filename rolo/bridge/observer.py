@@ -26,24 +26,54 @@ Outcome = t.Literal["complete", "failed", "refused", "aborted", "client_left"]
 Side = t.Literal["client", "server"]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Exchange:
-    """One request and what becomes of it. All events of it have the same object."""
+    """One request and what becomes of it. All events of it have the same object, which is not
+    to be changed.
 
-    number: int
-    """Counts from 1, in the order in which exchanges began in this process."""
-    kind: t.Literal["http", "websocket"]
-    client: tuple[str, int] | None
-    """Address and port; ``None`` if nobody knows (a UNIX socket)."""
-    head: RequestHead | None
-    """``None`` if it could not be read, see :attr:`line`. It is the server's, not a copy: not
-    to be changed."""
-    line: bytes
-    """The request line, as far as it came; of HTTP/2, one in its place. Not made harmless."""
-    started: float
-    """When the head was complete, or was refused."""
-    wall: float
-    """The same as ``time.time()``."""
+    :ivar number: counts from 1, in the order in which exchanges began in this process
+    :ivar kind: ``"http"`` or ``"websocket"``
+    :ivar client: address and port; ``None`` if nobody knows (a UNIX socket)
+    :ivar head: ``None`` if it could not be read, see :attr:`line`. It is the server's, not a
+        copy.
+    :ivar started: when the head was complete, or was refused
+    :ivar wall: the same as ``time.time()``
+    :ivar traces: who gathers what happens in it, see :class:`Tracer`
+    """
+
+    __slots__ = ("_line", "client", "head", "kind", "number", "started", "traces", "wall")
+
+    def __init__(
+        self,
+        number: int,
+        kind: t.Literal["http", "websocket"],
+        client: tuple[str, int] | None,
+        head: RequestHead | None,
+        line: bytes | None,
+        started: float,
+        wall: float,
+    ) -> None:
+        self.number = number
+        self.kind: t.Literal["http", "websocket"] = kind
+        self.client = client
+        self.head = head
+        self._line = line
+        self.started = started
+        self.wall = wall
+        self.traces: tuple[Trace, ...] = ()
+
+    @property
+    def line(self) -> bytes:
+        """The request line, as far as it came; of HTTP/2, one in its place. Not made
+        harmless."""
+        if self._line is None:
+            head = self.head
+            assert head is not None
+            self._line = b"%s %s HTTP/%s" % (
+                head.method.encode("latin-1", "replace"),
+                head.target,
+                head.http_version.encode("latin-1", "replace"),
+            )
+        return self._line
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -78,12 +108,12 @@ class UpstreamTried(Event):
     """A request was sent to an upstream, and its answer's head is here, or an error is. Told
     once for each try, also of a websocket's handshake; :attr:`Event.at` is its end."""
 
-    origin: str
-    """Scheme, host and port."""
+    origin: t.Any  # rolo.wire.target.Origin
+    """Scheme, host and port; as text, a URL."""
     method: str
     target: bytes
     headers: RawHeaders
-    """As they went, framing fields included."""
+    """As they went, but for those that belong to the connection or frame the body."""
     status: int | None
     """``None`` if there was no answer."""
     reason: bytes | None
@@ -252,6 +282,24 @@ class Observer:
 
     def close(self) -> None:
         """The server has stopped; nothing follows."""
+
+
+class Trace(t.Protocol):
+    """Gathers what happens in one exchange."""
+
+    def add(self, kind: type[Event], at: float, fields: tuple[t.Any, ...]) -> None:
+        """``kind(exchange, at, *fields)`` has happened. Called on the loop (of WSGI servers, in
+        a thread), in order, and by nobody else at the same time: it must be over at once."""
+
+
+class Tracer(Observer):
+    """An observer that is told at once, on the loop, and of parts of events rather than events:
+    for who looks at few of them, and later. It has no thread and misses nothing."""
+
+    def begin(self, exchange: Exchange) -> Trace | None:
+        """Return what gathers what happens in ``exchange``; ``None`` for nothing. As quick as
+        :meth:`Trace.add`."""
+        raise NotImplementedError
 
 
 METHODS: dict[type[Event], str] = {

@@ -140,8 +140,7 @@ class Pages:
     @route("/api/exchanges/<int:number>/pin", methods=["POST"])
     def pin(self, request: Request, number: int) -> Response:
         record = self._record(number)
-        record.pinned = _object(request).get("pinned") is True
-        self._store.changed(record)
+        self._store.pin(record, _object(request).get("pinned") is True)
         return Response(status=204)
 
     @route("/api/exchanges/<int:number>/send", methods=["POST"])
@@ -168,8 +167,8 @@ class Pages:
         """Who looks on at the client's side does not see what was sent to the upstream."""
         at = max(0.0, time.time() - record.entry.started)
         with self._store.lock:
-            record.add_item(Item(at, "client", text, len(text.encode()), "by hand"))
-            self._store.changed(record)
+            record.items.append(Item(at, "client", text, len(text.encode()), "by hand"))
+            self._store.touch(record)
 
     # --- all exchanges
 
@@ -234,7 +233,7 @@ class Pages:
     def add(self, recording: Recording) -> int:
         """Add the entries of a recording, and return how many these are."""
         for entry in recording:
-            self._store.add(as_record(self._store.new_number(), entry))
+            self._store.add_record(as_record(self._store.new_number(), entry))
         return len(recording)
 
     # --- breakpoints

@@ -38,18 +38,18 @@ def as_record(number: int, entry: Entry) -> Record:
     body = _body(entry.body.read() if entry.body is not None else b"")
     kind = "websocket" if entry.is_websocket else "http"
     record = Record(number, "websocket" if kind == "websocket" else "http", entry, body, "")
-    record.source, record.open, record.received = "file", False, body.size
+    record.source, record.open = "file", False
     answer = entry.answer
     if answer is not None:
         data = answer.body.read() if answer.body is not None else b""
         record.answer_body = _body(data)
-        record.head_at, record.sent = answer.at, len(data)
+        record.head_at = answer.at
         if media_type(answer.headers) == EVENTS:
             record.kind = "sse"
             _add_events(record, data)
     for message in entry.messages or ():
         size = len(message.data.encode() if isinstance(message.data, str) else message.data)
-        record.add_item(Item(message.at, message.by, message.data, size))
+        record.items.append(Item(message.at, message.by, message.data, size))
         if message.by == "client":
             record.received += size
         else:
@@ -72,5 +72,7 @@ def _add_events(record: Record, data: bytes) -> None:
     start = 0
     for at, size in pieces:
         for each, length in reader.feed(data[start : start + size]):
-            record.add_item(Item(at, "server", each.data or "", length, each.event or "message"))
+            record.items.append(
+                Item(at, "server", each.data or "", length, each.event or "message")
+            )
         start += size

@@ -62,14 +62,14 @@ class _Page:
         self._backlog: list[int] = []
         """Of what was there when the page opened, what it has not got yet; the newest first."""
         self._sent = self._seen = 0
-        self._state: tuple[t.Any, ...] = ()
+        self._paused: bool | None = None
         self._held = -1
         self._watched: int | None = None
         self._items = 0
 
     def begin(self) -> None:
         """Send the newest rows; the older ones follow in batches."""
-        self._backlog = [record.id for record in reversed(self._store.all())]
+        self._backlog = self._store.numbers()[::-1]
         first, self._backlog = self._backlog[:FIRST], self._backlog[FIRST:]
         self._send_rows(first[::-1], [], anew=True)
 
@@ -90,18 +90,16 @@ class _Page:
 
     def tell(self) -> None:
         """Send what has changed, unless the page still has to deal with what it got."""
-        state = (self._store.paused, self._store.missed)
-        if state != self._state:
-            self._state = state
-            self._send("state", paused=state[0], missed=state[1])
+        if self._store.paused != self._paused:
+            self._paused = self._store.paused
+            self._send("state", paused=self._paused)
         if self._held != self._breakpoints.version:
             self._held = self._breakpoints.version
             self._send("held", items=[each.shown() for each in self._breakpoints.held])
         if self._seen < self._sent:
             return
-        with self._store.lock:
-            waiting = len(self._changes.changed)
-            changed, gone = self._changes.take(BATCH)
+        waiting = len(self._changes.changed)
+        changed, gone = self._changes.take(BATCH)
         if changed or gone:
             self._send_rows(changed, gone, skipped=waiting if waiting > SKIPPED else 0)
         elif self._backlog:

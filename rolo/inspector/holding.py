@@ -20,6 +20,7 @@ from rolo.proxy.hooks.hooks import Hooks
 from rolo.proxy.hooks.websocket_handle import RelayedWebSocket
 from rolo.request import Request, get_full_raw_path
 from rolo.response import Response
+from rolo.upstream.relay import Closed
 
 MAX_HELD_BODY = 1024 * 1024
 """Bytes of a body that can be edited; longer ones pass as they are."""
@@ -140,7 +141,7 @@ class MessageHooks(Hooks):
     ) -> str | bytes | list[str | bytes] | None:
         return self._hold("server", context, message)
 
-    def on_finished(self, context: ProxyContext) -> None:
+    def on_closed(self, context: ProxyContext, closed: Closed) -> None:
         self.websockets.pop(getattr(context, "inspected", 0), None)
 
     def _hold(

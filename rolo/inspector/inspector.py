@@ -124,6 +124,7 @@ class Inspector:
         self._closing.set()
         self._breakpoints.release()
         self._place_gates()
+        self._capture.stop()
         self.store.close()
 
     def _record_of(self, request: t.Any) -> Record | None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 import typing as t
 
 from rolo.har.model import Entry, Fields, media_type
+from rolo.observing import Exchange
 from rolo.proxy.hooks.sse import Event, parse_event
-
-OVERHEAD = 1500
-"""Bytes that an exchange weighs beside heads, bodies and messages: about what its objects take."""
-_ITEM = 200
-"""The same of a message."""
 
 Kind = t.Literal["http", "sse", "websocket"]
 
@@ -62,16 +59,31 @@ class Body:
     :param file: where all of it is written, once it is larger than that; ``None`` for nowhere
     """
 
-    __slots__ = ("_file", "_held", "_pieces", "_written", "file", "kept", "limit", "size")
+    __slots__ = (
+        "_file",
+        "_held",
+        "_pieces",
+        "_size",
+        "_written",
+        "beyond",
+        "file",
+        "kept",
+        "limit",
+    )
 
     def __init__(self, limit: int, file: pathlib.Path | None = None) -> None:
         self.limit = limit
         self.file = file
-        self.size = self.kept = 0
+        self._size = self.kept = self.beyond = 0
         self._held = 0
         self._pieces: list[bytes] = []
         self._file: t.BinaryIO | None = None
         self._written = False
+
+    @property
+    def size(self) -> int:
+        """Bytes that came."""
+        return self._size + self.beyond
 
     @property
     def held(self) -> int:
@@ -80,8 +92,8 @@ class Body:
 
     def write(self, piece: bytes) -> None:
         """Take a piece."""
-        self.size += len(piece)
-        if self.file is not None and self.size > self.limit:
+        self._size += len(piece)
+        if self.file is not None and self._size > self.limit:
             if self._file is None:
                 self._file = self.file.open("wb")
                 self._written = True
@@ -89,7 +101,7 @@ class Body:
                 self._pieces.clear()
                 self._held = 0
             self._file.write(piece)
-            self.kept = self.size
+            self.kept = self._size
             return
         room = self.limit - self.kept
         if room > 0:
@@ -147,9 +159,11 @@ class EventReader:
 
 
 class Record:
-    """An exchange. Only the store changes it, under its lock."""
+    """An exchange. Changed and read within the store's lock."""
 
-    def __init__(self, number: int, kind: Kind, entry: Entry, request: Body, client: str) -> None:
+    def __init__(
+        self, number: int, kind: Kind, entry: Entry, request: Body, client: str = ""
+    ) -> None:
         self.id = number
         self.kind: Kind = kind
         self.entry = entry
@@ -167,26 +181,13 @@ class Record:
         self.edited = False
         self.received = self.sent = 0
         self.head_at: float | None = None
+        self.exchange: Exchange | None = None
+        self.new_body: t.Callable[[pathlib.Path | None], Body] = functools.partial(Body, 0)
+        """Makes the answer's body, given where it goes if it is too large for memory."""
+        self.answer_file: pathlib.Path | None = None
         self.server: tuple[str, int | None] | None = None
         self.scheme = "http"
         self.source: t.Literal["live", "file"] = "live"
-        self._items_weight = 0
-        self._heads = _weight(entry.headers)
-
-    @property
-    def weight(self) -> int:
-        """Bytes of memory that it takes, about."""
-        answer = self.answer_body.held if self.answer_body is not None else 0
-        return OVERHEAD + self._heads + self.request_body.held + answer + self._items_weight
-
-    def add_head(self, fields: Fields) -> None:
-        """Count one more head."""
-        self._heads += _weight(fields)
-
-    def add_item(self, item: Item) -> None:
-        """Add a message or an event."""
-        self.items.append(item)
-        self._items_weight += len(item.data) + _ITEM
 
     @property
     def answer_fields(self) -> Fields:
@@ -213,8 +214,8 @@ class Record:
             "path": entry.target,
             "status": answer.status if answer is not None else None,
             "type": media_type(self.answer_fields),
-            "size": self.sent,
-            "up": self.received,
+            "size": self.sent + (self.answer_body.size if self.answer_body is not None else 0),
+            "up": self.received + self.request_body.size,
             "started": entry.started,
             "head": self.head_at,
             "seconds": seconds,
@@ -277,7 +278,3 @@ def _names(fields: Fields) -> list[tuple[str, str]]:
     return [
         (name.lower(), value) for name, value in fields if name.lower() not in _OF_THE_CONNECTION
     ]
-
-
-def _weight(fields: Fields) -> int:
-    return sum(len(name) + len(value) + 100 for name, value in fields)

@@ -153,7 +153,7 @@ class Proxy(HttpClient):
         :raises UpstreamError: there is no answer; the subclass says why
         :raises BadRequest: the request cannot be forwarded well-formed
         """
-        if self.phases is not None:
+        if self.phases is not None and self.phases.see_http:
             portal = portal_of(request)
             context = ProxyContext.begin(request, self.upstream, forward_path, portal)
             below = self._under_hooks if headers is None else _ProxyUnderHooks(self, headers)

@@ -65,7 +65,6 @@ async def send_observed(
     """Send ``request`` and return the answer; who looks on at ``progress`` is told."""
     if progress is None or not progress.observation.wants(UpstreamTried):
         return await transport.send(request, on_interim=on_interim)
-    headers = request.framed_headers()
     trace = Trace()
     answer: UpstreamAnswer | None = None
     error: str | None = None
@@ -80,10 +79,10 @@ async def send_observed(
         progress.observation.tell(
             UpstreamTried,
             progress.exchange,
-            str(request.origin),
+            request.origin,
             request.method,
             request.target,
-            headers,
+            request.headers,
             None if answer is None else answer.status,
             None if answer is None else answer.reason,
             [] if answer is None else answer.headers,

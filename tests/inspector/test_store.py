@@ -3,8 +3,10 @@
 import pathlib
 
 from rolo.har.model import Entry
-from rolo.inspector.records import OVERHEAD, Body, EventReader, Record
+from rolo.inspector.kept import OVERHEAD, Kept
+from rolo.inspector.records import Body, EventReader, Record
 from rolo.inspector.store import Store
+from rolo.observing import AnswerBody
 
 
 def record(store, size=0, **more):
@@ -12,12 +14,15 @@ def record(store, size=0, **more):
     body = Body(1 << 20, store.file(number, "request"))
     if size:
         body.write(b"x" * size)
-    made = Record(number, "http", Entry("GET", "http://h/"), body, "")
+    made = Record(number, "http", Entry("GET", "http://h/"), body)
     made.open = False
     for name, value in more.items():
         setattr(made, name, value)
-    store.add(made)
-    return made
+    kept = Kept.of(made, store)
+    store.add(kept)
+    if made.pinned:
+        store.pin(made, True)
+    return kept
 
 
 def numbers(store):
@@ -49,8 +54,7 @@ def test_exactly_as_heavy_as_allowed_stays():
 def test_one_that_grows_makes_room_for_itself():
     store = Store(max_bytes=2 * OVERHEAD + 5000)
     first, second = record(store), record(store)
-    second.request_body.write(b"x" * 6000)
-    store.changed(second)
+    second.grow(6000)
     assert numbers(store) == [2]
     assert first.id not in store
 
@@ -77,7 +81,7 @@ def test_a_change_of_one_that_is_forgotten_changes_nothing():
     first = record(store)
     record(store)
     weight = store.weight
-    first.request_body.write(b"x" * 5000)
+    first.add(AnswerBody, 0.0, (b"x" * 5000,))
     store.changed(first)
     assert (store.weight, numbers(store)) == (weight, [2])
 

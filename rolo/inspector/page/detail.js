@@ -2,13 +2,18 @@
 
 import { call } from "./api.js";
 import { showBody } from "./bodies.js";
-import { headDiff, isChanged } from "./diff.js";
+import { endToEnd, headDiff, isChanged } from "./diff.js";
 import { $, button, clear, el, visible } from "./dom.js";
 import { Messages } from "./messages.js";
 import { PHASES, waterfall } from "./traffic.js";
 import { bytes, clock, seconds } from "./units.js";
 
 const MASK = "••••••";
+
+function diffOf(before, after, isRequest) {
+  const [first, second] = [endToEnd(before, isRequest), endToEnd(after, isRequest)];
+  return isChanged(first, second) ? headDiff(first, second) : el("p", { class: "quiet" }, "Unchanged.");
+}
 
 export class Detail {
   constructor({ feed, rows, act, choose }) {
@@ -150,11 +155,9 @@ export class Detail {
       if (attempt.retried) about.push(`sent again: ${attempt.retried}`);
       if (attempt.error) about.push(attempt.error);
       box.append(el("p", { class: "quiet" }, visible(about.join("; "))));
-      box.append(el("h3", {}, "Request: what came, and what went"), isChanged(request, attempt.request)
-        ? headDiff(request, attempt.request) : el("p", { class: "quiet" }, "Unchanged."));
+      box.append(el("h3", {}, "Request: what came, and what went"), diffOf(request, attempt.request, true));
       if (attempt.answer && answer && index === tries.length - 1) {
-        box.append(el("h3", {}, "Answer: what came, and what went"), isChanged(attempt.answer, answer)
-          ? headDiff(attempt.answer, answer) : el("p", { class: "quiet" }, "Unchanged."));
+        box.append(el("h3", {}, "Answer: what came, and what went"), diffOf(attempt.answer, answer, false));
       } else if (attempt.answer) box.append(this.head(attempt.answer));
     });
     return box;

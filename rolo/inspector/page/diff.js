@@ -2,6 +2,9 @@
 
 import { el, visible } from "./dom.js";
 
+// Of a connection, and not of what goes from end to end.
+const HOP = /^(connection|keep-alive|proxy-connection|te|trailer|transfer-encoding)$/i;
+
 const same = (a, b) => a[0] === b[0] && a[1] === b[1];
 
 // The longest common part of two short lists of fields.
@@ -27,7 +30,14 @@ export function difference(before, after) {
   return lines;
 }
 
-// Shows two heads ({line, fields}) as one with what changed.
+// A head ({line, fields}) without what belongs to its connection; of a request, without its length,
+// which is not known of what went.
+export function endToEnd(head, isRequest) {
+  return { line: head.line, fields: head.fields.filter(([name]) =>
+    !HOP.test(name) && !(isRequest && name.toLowerCase() === "content-length")) };
+}
+
+// Shows two heads as one with what changed.
 export function headDiff(before, after) {
   const asFields = (head) => [["", head.line], ...head.fields];
   const box = el("div", { class: "raw" });

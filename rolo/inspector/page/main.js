@@ -38,7 +38,6 @@ const feed = new Feed({
   state: (state) => {
     paused = state.paused;
     pauseButton.setAttribute("aria-pressed", String(paused));
-    if (state.missed) tell(`${state.missed} events were missed: the inspector did not keep up.`, true);
   },
   held: ({ items }) => held.take(items),
   messages: ({ id, from, items }) => {

@@ -14,6 +14,9 @@ from rolo.proxy.hooks.transform import name_of, wants_parts
 _DOWNWARDS = frozenset(
     {"on_request", "on_outgoing", "on_request_chunk", "on_handshake", "on_client_message"}
 )
+_OF_WEBSOCKETS = frozenset(
+    {"on_handshake", "on_accepted", "on_client_message", "on_upstream_message", "on_closed"}
+)
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -62,6 +65,10 @@ class Phases(dict[str, tuple[Hook, ...]]):
         """There is something to do to every request before it is sent."""
         self.life = Life(hooks) if any(has_life(each) for each in hooks) else None
         """What starts and closes the hooks; ``None`` if none of them cares."""
+        self.see_http = self.life is not None or any(
+            self[name] for name in PHASES if name not in _OF_WEBSOCKETS
+        )
+        """Exchanges that are no websockets are of interest."""
         self.watch_end = bool(self["on_finished"] or self.life)
         """The end of an exchange is of interest."""
         self.watch_body = bool(self.watch_end or self["on_trailers"])
