@@ -86,7 +86,7 @@ class ForwardingClient(HttpClient):
             answer = self._blocking.send(request)
             answer.headers = end_to_end(answer.headers)
             return answer
-        if portal.on_loop:
+        if portal.on_loop and portal.observer is None:
             sending = self._transport(portal.loop_scope).send(request, on_interim)
         else:
             sending = self._send_on_loop(request, portal, on_interim)
