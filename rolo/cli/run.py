@@ -26,6 +26,7 @@ from rolo.config.objects import (
 from rolo.config.tree import (
     CommandConfig,
     ForwardingConfig,
+    InspectConfig,
     LogConfig,
     ProxyConfig,
     RecordConfig,
@@ -65,6 +66,9 @@ def command(asked: Invocation) -> int:
             return _record(asked.config, signals)
         if isinstance(asked.config, ReplayConfig):
             return _replay(asked.config, signals)
+        if isinstance(asked.config, InspectConfig):
+            return _inspect(asked.config, signals)
+        assert isinstance(asked.config, CommandConfig)
         return _demo(asked.config, signals)
 
 
@@ -83,20 +87,40 @@ def _proxy(config: ProxyConfig, asked: Invocation, signals: StopSignals) -> int:
             _say(config.log, f"{says} ({how}, {config.workers} workers)")
             timeout = config.serving.shutdown_timeout
             return Supervisor(asked.argv, sock, config.workers, timeout).run(signals)
-        handler = _scripted(config, config.script) if config.script else proxy_handler(config)
-        with contextlib.closing(handler):
-            running = _start(proxy_gateway([handler], config), config, server, sock)
+        with contextlib.ExitStack() as stack:
+            inspector, shown_at = None, ""
+            if config.inspector.on:
+                from rolo.cli.inspection import inspected
+
+                inspector, shown_at = stack.enter_context(inspected(config.inspector))
+            handler = _handler(config, [] if inspector is None else [inspector.hooks])
+            stack.enter_context(contextlib.closing(handler))
+            gateway = proxy_gateway([handler], config)
+            observers: list[Observer] = []
+            if inspector is not None:
+                inspector.gateway = gateway
+                observers.append(inspector.observer)
+            running = _start(gateway, config, server, sock, observers)
             if asked.fd is None:  # of a worker, its parent has said so
                 _say(config.log, f"{says} ({how})")
+            if shown_at:
+                _say(config.log, f"what passes is shown at {shown_at}")
             scripted = handler if isinstance(handler, ScriptedHandler) and config.reload else None
             return _run(running, signals, scripted)
 
 
-def _scripted(config: ProxyConfig, path: str) -> ScriptedHandler:
-    def make(kind: type[ProxyHandler], hooks: list[Hooks]) -> ProxyHandler:
-        return proxy_handler(config, kind, hooks)
+def _handler(config: ProxyConfig, last: list[Hooks]) -> ProxyHandler | ScriptedHandler:
+    """Return what forwards, by the script if there is one.
 
-    return ScriptedHandler(path, make)
+    :param last: hooks behind all others
+    """
+    if config.script is None:
+        return proxy_handler(config, hooks=last)
+
+    def make(kind: type[ProxyHandler], hooks: list[Hooks]) -> ProxyHandler:
+        return proxy_handler(config, kind, [*hooks, *last])
+
+    return ScriptedHandler(config.script, make)
 
 
 def _record(config: RecordConfig, signals: StopSignals) -> int:
@@ -151,6 +175,20 @@ def _replay(config: ReplayConfig, signals: StopSignals) -> int:
             f"({server}, {config.serving.mode} mode)",
         )
         return _run(running, signals)
+
+
+def _inspect(config: InspectConfig, signals: StopSignals) -> int:
+    from rolo.cli.inspection import show
+
+    page, count = show(config)
+    with page:
+        _say(config.log, f"{count} exchanges of {config.file} are shown at {page.url}")
+        try:
+            while not signals.wait(_POLL):
+                pass
+        except StopNow:
+            os._exit(1)
+    return 0
 
 
 def _demo(config: CommandConfig, signals: StopSignals) -> int:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import typing as t
 
 from rolo.bridge.limits import Limits
-from rolo.config.tree import CommandConfig, ForwardingConfig, RecordConfig, ReplayConfig
+from rolo.config.tree import (
+    CommandConfig,
+    ForwardingConfig,
+    InspectorConfig,
+    RecordConfig,
+    ReplayConfig,
+)
 from rolo.proxy.forwarded_fields import ForwardedPolicy
 from rolo.proxy.request_rules import RequestRules
 from rolo.upstream.settings import PoolLimits, Timeouts, Tls, WebSocketSettings
@@ -138,6 +144,15 @@ def recorder_settings(config: RecordConfig) -> dict[str, t.Any]:
         "redaction": Redaction(
             headers=secret.headers, query=secret.query, json=secret.json_paths, form=secret.form
         ),
+    }
+
+
+def inspector_settings(config: InspectorConfig) -> dict[str, t.Any]:
+    """Return the arguments of a :class:`~rolo.inspector.Inspector`, but for the gateway."""
+    return {
+        "max_bytes": config.memory,
+        "directory": config.directory,
+        "secrets": config.secrets,
     }
 
 

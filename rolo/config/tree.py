@@ -318,6 +318,32 @@ class ForwardingConfig(CommandConfig):
     websockets: WebSocketsConfig = Field(default_factory=WebSocketsConfig)
 
 
+class InspectorConfig(Section):
+    """Whether and how what passes is shown."""
+
+    title = "inspector"
+    note = "whoever has the URL of its page sees what passes, and can change it"
+
+    on: t.Annotated[bool, Option("inspect")] = Field(
+        default=False, description="show what passes, live, in a browser"
+    )
+    listen: t.Annotated[Address, ADDRESS, Option("inspect-listen")] = Field(
+        default=Address("127.0.0.1", 0), description="where its page is served"
+    )
+    memory: t.Annotated[Size, Option("inspect-memory")] = Field(
+        default=64 * 1024 * 1024, description="bytes that may be remembered; the oldest go first"
+    )
+    directory: t.Annotated[File, Option("inspect-dir")] = Field(
+        default=None,
+        description="folder for bodies above 1m, which are cut otherwise; else nothing goes to "
+        "the disk",
+    )
+    secrets: t.Annotated[Names, Option("inspect-secret")] = Field(
+        default=(),
+        description="fields whose values are masked, beside Authorization, cookies and the like",
+    )
+
+
 class ProxyConfig(ForwardingConfig):
     """All settings of ``rolo proxy``."""
 
@@ -326,10 +352,13 @@ class ProxyConfig(ForwardingConfig):
     )
     reload: bool = Field(default=False, description="load the script again whenever it has changed")
     workers: Number = Field(default=1, description="processes")
+    inspector: InspectorConfig = Field(default_factory=InspectorConfig)
 
     @model_validator(mode="after")
     def _together(self) -> t.Self:
         self.need("reload", "script")
+        if self.inspector.on and self.workers > 1:
+            raise Clash("{} shows one process: not with several workers", "inspector.on")
         return self
 
 
@@ -386,10 +415,23 @@ class ReplayConfig(CommandConfig):
     )
 
 
-TREES: dict[str, type[CommandConfig]] = {
+class InspectConfig(Section):
+    """All settings of ``rolo inspect``."""
+
+    file: t.Annotated[str, FILE] = Field(
+        description="the recording to look at: of this program, Chrome, Playwright or mitmproxy"
+    )
+    listen: t.Annotated[Address, ADDRESS] = Field(
+        default=Address("127.0.0.1", 0), description="where the page is served"
+    )
+    log: LogConfig = Field(default_factory=LogConfig)
+
+
+TREES: dict[str, type[CommandConfig] | type[InspectConfig]] = {
     "proxy": ProxyConfig,
     "record": RecordConfig,
     "replay": ReplayConfig,
+    "inspect": InspectConfig,
     "demo": CommandConfig,
 }
 """The settings of each command."""

@@ -9,7 +9,7 @@ import typing as t
 
 from rolo.gateway.gateway import Gateway
 from rolo.gateway.handlers import RouterHandler, WerkzeugExceptionHandler
-from rolo.har import read_har
+from rolo.har import Recording, read_har
 from rolo.inspector.app import Pages
 from rolo.inspector.breakpoints import Breakpoints
 from rolo.inspector.capture import MAX_BODY, Capture
@@ -68,7 +68,8 @@ class Inspector:
         )
         self._capture = Capture(self.store, max_body)
         self._breakpoints = Breakpoints()
-        self._gateway = gateway
+        self.gateway = gateway
+        """Whose requests and answers can be held; to be set before the page is opened."""
         self._request_gate = RequestGate(self._breakpoints, self._record_of)
         self._answer_gate = AnswerGate(self._breakpoints, self._record_of)
         self._message_hooks = MessageHooks(self._breakpoints, self._record_of)
@@ -117,7 +118,11 @@ class Inspector:
 
         :raises HarError: the file cannot be read; says where
         """
-        return self._pages.add(read_har(path))
+        return self.show(read_har(path))
+
+    def show(self, recording: Recording) -> int:
+        """Add the exchanges of a recording and return how many these are."""
+        return self._pages.add(recording)
 
     def close(self) -> None:
         """Let everything that is held go on, close pages, and forget what is remembered."""
@@ -134,15 +139,15 @@ class Inspector:
 
     def _place_gates(self) -> None:
         """Handlers stand in the gateway only while there is something for them to hold."""
-        if self._gateway is None:
+        if self.gateway is None:
             return
         _place(
-            self._gateway.request_handlers,
+            self.gateway.request_handlers,
             self._request_gate,
             self._breakpoints.holds("request"),
             0,
         )
-        handlers = self._gateway.response_handlers
+        handlers = self.gateway.response_handlers
         _place(handlers, self._answer_gate, self._breakpoints.holds("answer"), len(handlers))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import types
 
 import pytest
 
@@ -13,6 +14,7 @@ from rolo.cli.script import ScriptedHandler
 from rolo.config.settings import settings
 from rolo.config.tree import LogConfig, ProxyConfig
 from rolo.errors import describe
+from rolo.inspector import Inspector, InspectorPage
 from rolo.portal.portal import LoopScope
 from rolo.proxy import ProxyHandler
 from rolo.serving import native
@@ -26,6 +28,7 @@ class Acting:
     """What the command would run, stopped right before its first exchange."""
 
     supervisor = scripted = fitted = settings = adapter = None
+    inspector, inspector_at = Inspector(), (None, None)
 
     @property
     def handler(self):
@@ -114,12 +117,17 @@ def acting(monkeypatch, tmp_path, capsys):
             def run(self, signals):
                 return 0
 
+        def opened(inspector, *address):
+            acting.inspector, acting.inspector_at = inspector, address
+            return InspectorPage(inspector, types.SimpleNamespace(url="", shutdown=int), "")
+
         with monkeypatch.context() as patch:
+            patch.setattr(Inspector, "open", opened)
             patch.setattr(LoopAdapter, "launch", launch)
             patch.setattr(rolo.cli.run, "_run", run)
             patch.setattr(rolo.cli.run, "tls_context", lambda tls: None)
             patch.setattr(rolo.cli.workers, "Supervisor", Supervisor)
-            words = [str(script) if word == "SCRIPT" else word for word in words]
+            words = [word.replace("SCRIPT", str(script)) for word in words]
             listen = [] if "--listen" in words else ["--listen", "127.0.0.1:0"]
             assert main(["proxy", url, *listen, *words]) == 0
         if acting.fitted is not None:
@@ -147,6 +155,23 @@ ACTS = {
     "script": ("--script SCRIPT", ["handler.__class__.__name__"], "ScriptedHandler"),
     "reload": ("--script SCRIPT --reload", ["scripted.__class__.__name__"], "ScriptedHandler"),
     "workers": ("--workers 3", ["supervisor[2]"], 3),
+    "inspector.on": ("--inspect", ["inspector_at[0]"], "127.0.0.1"),
+    "inspector.listen": (
+        "--inspect --inspect-listen 127.0.0.3:5",
+        ["inspector_at"],
+        ("127.0.0.3", 5),
+    ),
+    "inspector.memory": ("--inspect --inspect-memory 1m", ["inspector.store.max_bytes"], 2**20),
+    "inspector.directory": (
+        "--inspect --inspect-dir SCRIPT.d",
+        ["inspector.store.directory and inspector.store.directory.name"],
+        "script.py.d",
+    ),
+    "inspector.secrets": (
+        "--inspect --inspect-secret X-Mine",
+        ["'x-mine' in inspector._pages._masking.names"],
+        True,
+    ),
     "serving.listen": ("--listen 127.0.0.2:0", ["address[0]"], "127.0.0.2"),
     "serving.server": ("--server hypercorn", ["adapter"], "hypercorn"),
     "serving.mode": ("--mode threads", ["bridge._handlers.mode"], "threads"),
