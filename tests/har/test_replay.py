@@ -1,5 +1,6 @@
 """Recorded from real sockets, and replayed on real sockets: clients see the same."""
 
+import gzip
 import threading
 
 import pytest
@@ -424,7 +425,29 @@ def test_each_difference_has_its_place():
         ("json.a[1]", "2", "3"),
         ("end", "complete", "aborted"),
     ]
-    (one,), (two,) = talk(("server", "a"), ("server", "b")), talk(("server", "a"))
-    assert [(each.place, each.wanted, each.got) for each in compare(one, two)] == [
-        ("messages[1]", '"b"', "absent")
-    ]
+
+
+def test_messages_and_closes_are_compared():
+    def places(first, second):
+        return [(each.place, each.wanted, each.got) for each in compare(first, second)]
+
+    (one,) = talk(("server", "a"), ("client", "x"), ("server", "b"))
+    (two,) = talk(("server", "a"), close=Close(0.0, "server", 1000))
+    assert places(one, two) == [("messages[1]", '"b"', "absent")]
+    assert places(two, one) == [("messages[1]", "absent", '"b"')]
+    (three,) = talk(("server", "c"), close=Close(0.0, "server", 4000))
+    assert places(two, three) == [("messages[0]", '"a"', '"c"'), ("close code", "1000", "4000")]
+    refused = Entry("GET", "ws://h/", answer=Answer(403))
+    assert places(one, refused) == [("status", "101", "403")]
+
+
+def test_an_answer_that_is_missing_and_bodies_in_codings():
+    nothing = Entry("GET", f"{H}/", outcome="aborted")
+    assert [each.place for each in compare(entry(), nothing)] == ["answer", "end"]
+    assert compare(nothing, nothing) == []
+    kind = [("Content-Type", "text/plain"), ("Content-Encoding", "gzip")]
+    one, two = entry("/", gzip.compress(b"same"), fields=kind), entry("/", b"same", fields=kind)
+    two.answer.is_decoded = True
+    assert compare(one, two) == []
+    two.answer.body = InMemory(b"\xff")
+    assert [(each.place, each.got) for each in compare(one, two)] == [("body", "b'\\xff'")]
