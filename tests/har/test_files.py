@@ -156,6 +156,14 @@ def test_any_bytes_texts_and_fields_come_back(tmp_path, heads, body, kind, messa
     assert again == recording
 
 
+def test_timings_are_never_negative(tmp_path):
+    early = Entry("POST", "http://h/", sent=0.5, ended=0.2, answer=Answer(413, at=0.3))
+    write_har(Recording([early]), tmp_path / "x.har")
+    entry = json.loads((tmp_path / "x.har").read_text())["log"]["entries"][0]
+    timings = entry["timings"]
+    assert (timings["send"], timings["wait"], timings["receive"]) == (500.0, 0.0, 0.0)
+
+
 def test_a_crash_while_writing_leaves_the_old_recording_and_nothing_else(tmp_path):
     write_har(everything(), tmp_path / "x.har", embed=3)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

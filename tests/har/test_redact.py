@@ -242,9 +242,18 @@ def test_what_is_of_another_kind_is_left_alone():
     assert entry.answer.body.read() == b'{"token": "'
 
 
-def test_lines_of_json():
+def test_what_is_replaced_goes_with_the_piece_in_which_it_ends():
+    edits = [(2, 4, b""), (10, 20, b"REDACTED"), (25, 26, b"xyz")]
+    pieces = Pieces([(0.1, 5), (0.2, 7), (0.3, 3), (0.4, 9), (0.5, 6)])
+    assert list(moved(pieces, edits)) == [(0.1, 3), (0.2, 5), (0.4, 12), (0.5, 8)]
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/x-ndjson", "application/ndjson", "application/jsonl"]
+)
+def test_lines_of_json(kind):
     body = b'{"a": 1}\n{"a": 2, "b": 3}\n\n'
-    entry = redacted(exchange(body, "application/x-ndjson"), json=["a"])
+    entry = redacted(exchange(body, kind), json=["a"])
     assert entry.answer.body.read() == b'{"a": "REDACTED"}\n{"a": "REDACTED", "b": 3}\n\n'
 
 
