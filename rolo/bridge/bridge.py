@@ -16,6 +16,7 @@ from rolo.bridge.observed import (
     observed_websockets,
 )
 from rolo.bridge.observer import Observer
+from rolo.bridge.ready import Ready, answered_at_once
 from rolo.bridge.websocket_exchanges import WebSocketExchanges
 from rolo.portal.portal import LoopScope, Portal
 from rolo.portal.watchdog import DEFAULT_LIMIT
@@ -29,7 +30,8 @@ DEFAULT_WEBSOCKET_THREADS = 256
 class Bridge:
     """Runs a gateway's sync handlers for the exchanges of an asynchronous server.
 
-    :param gateway: gets every request and every websocket handshake
+    :param gateway: gets every request and every websocket handshake; in ``loop`` mode its
+        ``ready_answer``, if it has one, is asked first, see :mod:`rolo.bridge.ready`
     :param mode: ``threads`` runs handlers on a bounded pool, they may block;
         ``loop`` runs them in greenlets on the event loop, they must wait only through
         rolo's own calls
@@ -76,7 +78,11 @@ class Bridge:
         websockets = WebSocketExchanges(
             self._handlers, self._websocket_workers, limits, http, observed
         )
-        self.handle_http: HttpService = http.serve
+        serve: HttpService = http.serve
+        ready: Ready | None = getattr(gateway, "ready_answer", None)
+        if ready is not None and mode == "loop":
+            serve = answered_at_once(serve, ready, limits)
+        self.handle_http: HttpService = serve
         """Serves one request, see :meth:`HttpExchanges.serve`."""
         self.handle_websocket: WebSocketService = websockets.serve
         """Serves one websocket, see :meth:`WebSocketExchanges.serve`."""
@@ -85,7 +91,7 @@ class Bridge:
         ``None`` if nobody is."""
         if observers:
             self.observation = Observation(observers)
-            self.handle_http = observed_http(http.serve, self.observation)
+            self.handle_http = observed_http(serve, self.observation)
             self.handle_websocket = observed_websockets(websockets.serve, self.observation)
 
     @property

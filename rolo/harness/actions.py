@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from werkzeug.wsgi import FileWrapper
 
 from rolo.bridge.lazy_response import LazyResponse, UpstreamAnswer
+from rolo.bridge.ready import ReadyAnswer
 from rolo.bridge.thread_body import ThreadBody
 from rolo.errors import RoloError
 from rolo.har import Player
@@ -91,6 +92,17 @@ class Returning(Action):
         if head.status not in (204, 304) or body:
             fields.append((b"Content-Length", b"%d" % len(body)))
         self._fields = fields
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is nothing to do but to send it."""
+        head = self.head
+        return not (self.delay or head.interim or head.trailers or len(self.body) > _PIECE)
+
+    def answer(self, method: str) -> ReadyAnswer:
+        """Return all that is sent."""
+        head = self.head
+        return head.status, head.reason, self._fields, b"" if method == "HEAD" else self.body
 
     def respond(self, turn: Turn) -> Response:
         head = self.head
@@ -239,7 +251,7 @@ class Calling(Action):
         except RoloError:
             raise
         except Exception as exc:
-            turn.means.problem(f"{turn.stub}: the function raised {type(exc).__name__}: {exc}")
+            turn.problem(f": the function raised {type(exc).__name__}: {exc}")
             raise
 
 

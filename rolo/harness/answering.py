@@ -6,11 +6,12 @@ import random
 import typing as t
 
 from rolo.bridge.downstream import RequestHead
+from rolo.bridge.ready import ReadyAnswer
 from rolo.bridge.request import BridgeRequest
 from rolo.bridge.request_body import RequestBody
 from rolo.faults import Faults
 from rolo.har.pace import Gate
-from rolo.harness.actions import Action
+from rolo.harness.actions import Action, Returning
 from rolo.harness.book import Book
 from rolo.harness.conditions import needs_body
 from rolo.harness.journal import Journal
@@ -58,6 +59,24 @@ class Answering:
         """What is said of that, in words."""
         self.workers = WorkerPool(_THREADS, "rolo-stub")
         self.problem = book.problem
+
+    def ready_answer(self, head: RequestHead) -> ReadyAnswer | None:
+        """Return the answer to a request without a body if a stub has nothing to do but to
+        send it; ``None`` leaves it to :meth:`process`, which goes on with the same stub."""
+        record = self._journal.of_head(head)
+        if not self.stubbed or self.faults.rules or record is None:
+            return None
+        seen = seen_of_head(head, websocket=False)
+        taken = self._book.take(self._book.candidates(seen), seen)
+        if taken is None:
+            return None
+        stub, entry, _ = taken
+        action = entry.action
+        if entry.faults is not None or not isinstance(action, Returning) or not action.ready:
+            record.taken = taken
+            return None
+        record.stub = stub
+        return action.answer(head.method)
 
     def process(self, request: Request, response: Response) -> None:
         """Answer ``request``."""
@@ -111,21 +130,23 @@ class Answering:
     ) -> tuple[Turn, Action | None]:
         """Decide who answers."""
         record = self._journal.of_head(head)
-        taken = self._book.take(candidates, seen)
+        if record is not None and record.taken is not None:
+            taken, record.taken = record.taken, None
+        else:
+            taken = self._book.take(candidates, seen)
         turn = Turn(request, portal_of(request), self, record)
         if self.faults.rules:
             turn.shots = self.faults.shots(request, "down")
         if taken is None:
             if record is not None:
-                record.fate = self.fate
+                record.otherwise = self.fate
             return turn, self.otherwise
         stub, entry, match = taken
-        turn.stub, turn.values = stub.name, match.values
+        turn.stub, turn.values = stub, match.values
         if entry.faults is not None:
             turn.shots += entry.faults.shots(request, "down")
         if record is not None:
             record.stub = stub
-            record.fate = f"by {stub.name}"
         return turn, entry.action
 
     def _missed(self, seen: Seen) -> Response:

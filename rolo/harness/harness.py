@@ -146,7 +146,7 @@ class Harness:
                 mode = "replay" if recording is not None else "stubs"
                 mode = mode if self._upstream.url is None else "spy"
             self.mode = mode
-            observers = [self._journal, self._recordings, *observers]
+            observers = [self._journal, *observers]
             app = application(self._answering, observers, limits or Limits())
             self._listening: Listening
             if server == "native":
@@ -283,6 +283,8 @@ class Harness:
         answering.otherwise, answering.fate = otherwise, _FATES[mode]
         answering.stubbed = mode not in ("capture", "diff")
         self._recordings.records = mode in ("spy", "capture", "diff") or self._passes_new(mode)
+        if self._recordings.records:  # and from then on: some go on when it does not any more
+            self._journal.recordings = self._recordings
         self._mode: Mode = mode
 
     def _passes_new(self, mode: Mode) -> bool:

@@ -11,6 +11,9 @@ from rolo.bridge import observer
 from rolo.bridge.downstream import RequestHead
 from rolo.harness.record import Answer, Body, Closed, Interim, Message, Record, decoded
 
+if t.TYPE_CHECKING:
+    from rolo.harness.recordings import Recordings
+
 MAX_BODY = 1024 * 1024
 """Bytes kept of one body, and of the messages of one websocket."""
 MAX_KEPT = 64 * 1024 * 1024
@@ -35,6 +38,8 @@ class Journal(observer.Observer):
         max_kept: int = MAX_KEPT,
         max_records: int = MAX_RECORDS,
     ) -> None:
+        self.recordings: Recordings | None = None
+        """Who is told the same, while there is something to record."""
         self._max_body = max_body
         self._max_kept = max_kept
         self._max_records = max_records
@@ -97,6 +102,8 @@ class Journal(observer.Observer):
     # --- what the server tells, where it happens
 
     def on_request(self, event: observer.RequestStarted) -> None:
+        if self.recordings is not None:
+            self.recordings.on_request(event)
         exchange = event.exchange
         self._count_records += 1
         record = self._open[exchange] = Record(exchange, self, self._count_records)
@@ -109,36 +116,50 @@ class Journal(observer.Observer):
         self.notify()
 
     def on_request_body(self, event: observer.RequestBody) -> None:
+        if self.recordings is not None:
+            self.recordings.on_request_body(event)
         record = self._open[event.exchange]
         self._keep(record, record.content, event)
         self.notify()
 
     def on_request_trailers(self, event: observer.RequestTrailers) -> None:
+        if self.recordings is not None:
+            self.recordings.on_request_trailers(event)
         self._open[event.exchange].trailers = decoded(event.headers)
 
     def on_interim(self, event: observer.Interim) -> None:
+        if self.recordings is not None:
+            self.recordings.on_interim(event)
         at = event.at - event.exchange.started
         record = self._open[event.exchange]
         record.interim.append(Interim(event.status, decoded(event.headers), at))
         self.notify()
 
     def on_answer(self, event: observer.Answer) -> None:
+        if self.recordings is not None:
+            self.recordings.on_answer(event)
         record = self._open[event.exchange]
         record.answer = Answer(event)
         self.notify()
 
     def on_answer_body(self, event: observer.AnswerBody) -> None:
+        if self.recordings is not None:
+            self.recordings.on_answer_body(event)
         record = self._open[event.exchange]
         if record.answer is not None:
             self._keep(record, record.answer.content, event)
             self.notify()
 
     def on_answer_trailers(self, event: observer.AnswerTrailers) -> None:
+        if self.recordings is not None:
+            self.recordings.on_answer_trailers(event)
         record = self._open[event.exchange]
         if record.answer is not None:
             record.answer.trailers = decoded(event.headers)
 
     def on_message(self, event: observer.Message) -> None:
+        if self.recordings is not None:
+            self.recordings.on_message(event)
         record = self._open[event.exchange]
         at = event.at - event.exchange.started
         data, room = event.data, self._max_body - record.kept
@@ -150,10 +171,14 @@ class Journal(observer.Observer):
         self.notify()
 
     def on_websocket_closed(self, event: observer.WebSocketClosed) -> None:
+        if self.recordings is not None:
+            self.recordings.on_websocket_closed(event)
         self._open[event.exchange].closed = Closed(event.by, event.code, event.reason)
         self.notify()
 
     def on_end(self, event: observer.Ended) -> None:
+        if self.recordings is not None:
+            self.recordings.on_end(event)
         record = self._open.pop(event.exchange)
         self._by_head.pop(id(event.exchange.head), None)
         record.end(event)

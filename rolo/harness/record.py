@@ -205,8 +205,12 @@ class Record:
         """From the request's head to the end; ``None`` while it is under way."""
         self.stub: t.Any = None
         """The stub that answered; ``None`` if it was another."""
-        self.fate = ""
-        """What the harness did with it, in words."""
+        self.taken: t.Any = None
+        """What a stub is going to do, if that was decided already."""
+        self.otherwise = ""
+        """What became of it if no stub answered, in words."""
+        self.wrong = ""
+        """What went wrong on purpose, in words."""
 
     # --- the request
 
@@ -344,6 +348,11 @@ class Record:
         return None if self.answer is None else self.answer.status
 
     @property
+    def fate(self) -> str:
+        """What the harness did with it, in words."""
+        return (self.otherwise if self.stub is None else f"by {self.stub.name}") + self.wrong
+
+    @property
     def received_messages(self) -> list[str | bytes]:
         """What the client of a websocket sent."""
         return [each.data for each in self.messages if each.by == "client"]
@@ -427,16 +436,30 @@ def seen_of_head(
     if target[:1] != b"/" and b"://" in target:
         target = b"/" + target.partition(b"://")[2].partition(b"/")[2]
     raw_path, _, query = target.partition(b"?")
-    headers = decoded(head.headers)
-    return Seen(
+    seen = _HeadSeen.__new__(_HeadSeen)
+    seen.__dict__.update(
         method=WEBSOCKET if websocket else head.method,
-        host=headers.get("host", ""),
         raw_path=raw_path.decode("latin-1"),
         query_string=query.decode("latin-1"),
-        headers=headers,
         data=data,
         cut=cut,
+        head=head,
     )
+    return seen
+
+
+class _HeadSeen(Seen):
+    """A request whose fields are decoded when somebody asks for them: most stubs do not."""
+
+    head: RequestHead
+
+    @functools.cached_property
+    def headers(self) -> Headers:
+        return decoded(self.head.headers)
+
+    @functools.cached_property
+    def host(self) -> str:
+        return self.headers.get("host", "")
 
 
 def decoded(headers: RawHeaders) -> Headers:

@@ -25,16 +25,14 @@ def _pass_on(name: str) -> t.Any:
     return told
 
 
-class Recordings(observer.Observer):
-    """Records while it is told to, and knows what is replayed.
+class Recordings:
+    """Records while it is told to, and knows what is replayed. Told what observers are.
 
     :param given: what is replayed or compared with; of a path the file is read when it is
         needed, and written by :meth:`save`
     :param base_url: begins the URLs of what is recorded; ``None`` for the harness's own
     :param problem: is told where answers are not as recorded
     """
-
-    immediate = True
 
     def __init__(
         self,
@@ -100,9 +98,6 @@ class Recordings(observer.Observer):
             self.keep(self.recording)
         elif captured and self.path is not None:
             self.save(self.path)
-
-    def close(self) -> None:
-        """The server has stopped."""
 
     def discard(self) -> None:
         """Forget what was recorded, and its temporary files."""

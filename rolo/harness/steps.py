@@ -218,7 +218,7 @@ def played(steps: t.Iterable[Step], websocket: t.Any, turn: Turn) -> None:
         try:
             step.talk(websocket, turn)
         except Unexpected as exc:
-            turn.means.problem(f"{turn.stub}, step {number} ({type(step).__name__}): {exc}")
+            turn.problem(f", step {number} ({type(step).__name__}): {exc}")
             reason = f"step {number}: {exc}".encode()[:_LONG_REASON].decode("utf-8", "ignore")
             websocket.close(1008, reason.splitlines()[0])
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import threading
 import typing as t
 
@@ -250,7 +251,7 @@ class Stub:
 
     # --- what the harness asks
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """What it is called in texts."""
         return f"{self.pattern.describe()} [{self.place}]"

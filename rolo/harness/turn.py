@@ -20,6 +20,9 @@ from rolo.portal.workers import WorkerPool
 from rolo.response import Response
 from rolo.wire.fields import RawHeaders
 
+if t.TYPE_CHECKING:
+    from rolo.harness.stub import Stub
+
 T = t.TypeVar("T")
 
 LOST = "a stub was told to lose its client"
@@ -49,12 +52,17 @@ class Turn:
         self.portal = portal
         self.means = means
         self.record = record
-        self.stub = ""
-        """What the stub is called in texts."""
+        self.stub: Stub | None = None
+        """``None`` if there is none for it."""
         self.values: t.Mapping[str, t.Any] = {}
         """Of the path's variables."""
         self.shots: tuple[Shot, ...] = ()
         """What is to go wrong."""
+
+    def problem(self, text: str) -> None:
+        """Something is not as it should be: the test fails at its end."""
+        name = "" if self.stub is None else self.stub.name
+        self.means.problem(f"{name}{text}")
 
     def spoil(self) -> Response | None:
         """Let go wrong what is to. Return the answer, if there is to be no other."""
@@ -62,7 +70,7 @@ class Turn:
             return None
         if self.record is not None:
             wrong = ", ".join(repr(shot.fault) for shot in self.shots)
-            self.record.fate += f"; went wrong: {wrong}"
+            self.record.wrong = f"; went wrong: {wrong}"
         return spoil_by(self.request, self.shots)
 
     def wait(self, delay: Delay) -> None:
