@@ -81,13 +81,17 @@ class Head:
 
 
 class Returning(Action):
-    """Answers with something that is there already."""
+    """Answers with something that is there already.
+
+    :param spoiler: spoils it on its way, see :func:`rolo.faults.faulty`
+    """
 
     verb = "returns"
 
-    def __init__(self, head: Head, body: bytes) -> None:
+    def __init__(self, head: Head, body: bytes, spoiler: t.Any = None) -> None:
         self.head = head
         self.body = body
+        self._spoiler = spoiler
         fields = list(head.headers)
         if head.status not in (204, 304) or body:
             fields.append((b"Content-Length", b"%d" % len(body)))
@@ -97,7 +101,8 @@ class Returning(Action):
     def ready(self) -> bool:
         """Whether there is nothing to do but to send it."""
         head = self.head
-        return not (self.delay or head.interim or head.trailers or len(self.body) > _PIECE)
+        more = self.delay or head.interim or head.trailers or self._spoiler
+        return not more and len(self.body) <= _PIECE
 
     def answer(self, method: str) -> ReadyAnswer:
         """Return all that is sent."""
@@ -108,6 +113,8 @@ class Returning(Action):
         head = self.head
         turn.drain()
         turn.begin(self.delay, head.interim)
+        if self._spoiler is not None:
+            return self._spoilt()
         body: t.Any = [self.body]
         if head.trailers:
             return _streamed(head, StepsBody(_slices(self.body), head.trailers))
@@ -118,6 +125,16 @@ class Returning(Action):
                 head.status, head.reason, list(self._fields), body, as_received=True, made_here=True
             )
         )
+
+    def _spoilt(self) -> Response:
+        head = self.head
+        response = Response(
+            self.body,
+            status=f"{head.status} {head.reason.decode('latin-1')}",
+            headers=[(n.decode("latin-1"), v.decode("latin-1")) for n, v in head.headers],
+        )
+        response._spoiler = self._spoiler
+        return response
 
 
 class Generating(Action):

@@ -14,6 +14,7 @@ from rolo.proxy.hooks.hooks import Hooks
 
 _MAX_PROBLEMS = 20
 """Texts of problems that are kept; more are counted."""
+_PRIORITY = "\nOf stubs that match, the most specific answers; of equals, the latest.\n"
 
 
 class Upstreams(t.Protocol):
@@ -127,7 +128,7 @@ class Book:
                     if (now := self.states.get(name)) != state:
                         text += f"\n{stub.name}\n     matches, but only "
                         text += f"with {name}={state!r}, and it is {now!r}\n"
-        return text
+        return text + _PRIORITY if len(stubs) > 1 else text
 
     # --- what is wrong
 

@@ -80,7 +80,8 @@ def action_of(given: tuple[t.Any, ...], arguments: AnswerArguments) -> Action:
     fields = [
         field for field in raw_fields(response.headers) if field[0].lower() != b"content-length"
     ]
-    return Returning(_head(status, arguments, fields), response.get_data())
+    spoiler = getattr(response, "_spoiler", None)
+    return Returning(_head(status, arguments, fields), response.get_data(), spoiler)
 
 
 _OCTETS = (b"Content-Type", b"application/octet-stream")

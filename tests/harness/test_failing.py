@@ -2,9 +2,10 @@
 
 import pytest
 from websocket_origin import Client
-from wire import Truncated, fetch
+from wire import Truncated, Wire, fetch
 
-from rolo.faults import close_with, cut, reset, status
+from rolo import Response
+from rolo.faults import close_with, cut, faulty, raw, reset, status
 from rolo.harness import Harness, lose, send
 from rolo.harness.failing import slowness
 
@@ -61,6 +62,18 @@ def test_websockets_fail_too():
             client.open()
             assert client.closing()[0] == 4002
         assert api.wait_for("WEBSOCKET", "/lost").once().wait_ended().closed.code == 1006
+
+
+def test_raw_bytes_and_answers_that_fail_are_answers():
+    with Harness() as api:
+        api.get("/raw").returns(raw(b"HTTP/1.1 200 Sure\r\nX: 1\r\n\r\nrest"))
+        api.get("/faulty").returns(faulty(Response("y" * 5000, 201), cut(after=1000)))
+        for _ in range(2):
+            with Wire(api.url) as wire:
+                wire.request("GET", "/raw")
+                head = wire.head()
+                assert (head.reason, head.get("x"), wire.read_rest()) == ("Sure", "1", b"rest")
+            assert outcomes(api.url, "/faulty", 1) == ["Truncated"]
 
 
 def test_what_passes_fails_and_what_is_stubbed_does_not():
