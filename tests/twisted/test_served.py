@@ -1,6 +1,7 @@
 """``serve(server="twisted")``: what is Twisted's about it; the rest is tested with the others."""
 
 import os
+import queue
 import socket
 import ssl
 import subprocess
@@ -9,10 +10,13 @@ import sys
 import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
+from h2.errors import ErrorCodes
+from h2.events import StreamReset
+from h2wire import H2Client
 from wire import fetch
 
 from rolo.gateway import Gateway
-from rolo.serving import ServerTls, ServerUnavailable, serve
+from rolo.serving import Limits, ServerTls, ServerUnavailable, serve
 
 
 def answering(chain, context, response):
@@ -103,3 +107,21 @@ def test_what_it_cannot_do_is_said():
         serve(GATEWAY, server="twisted", backlog=1)
     with serve(GATEWAY, server="twisted") as server:
         assert fetch(server.url).body == b"http"
+
+
+def test_an_http_2_client_that_takes_nothing_is_cut():
+    """As over HTTP/1: the windows that it does not open are what it does not take."""
+    closed = queue.Queue()
+
+    def endless(chain, context, response):
+        response.response = iter(lambda: bytes(65536), None)
+        response.call_on_close(lambda: closed.put(True))
+        chain.stop()
+
+    limits = Limits(send_timeout=0.2)
+    with serve(Gateway([endless]), server="twisted", limits=limits) as server:
+        with H2Client(server.port) as client:
+            client.acknowledges = False
+            reset = client.until(StreamReset, client.request())
+            assert reset.error_code == ErrorCodes.INTERNAL_ERROR
+        assert closed.get(timeout=5)

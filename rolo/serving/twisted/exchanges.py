@@ -18,8 +18,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from rolo.bridge.observation import Observation
-from rolo.native.connection import ExchangeHandler, NativeSettings, ServerState
+from rolo.bridge.bridge import Bridge
+from rolo.native.connection import NativeSettings, ServerState
 from rolo.serving.loop import Lifetime, LoopThread, loop_factory
 from rolo.serving.twisted.transport import TOGETHER, Meeting, ReactorTransport, is_tls
 
@@ -27,46 +27,40 @@ ALPN = (b"h2", b"http/1.1")
 """What a TLS client may choose, best first."""
 
 
+class Place(t.NamedTuple):
+    """Where connections are served."""
+
+    state: ServerState
+    meeting: Meeting
+    """Of the loop of ``state`` and the reactor of the connections."""
+
+
 class Exchanges:
-    """Serves the connections of one factory. The reactor's thread only.
+    """Serves the connections of one factory of a program's. The reactor's thread only."""
 
-    :param handler: gets every exchange: a :class:`rolo.bridge.bridge.Bridge`
-    :param observation: is told of requests that are refused before there is an exchange
-    """
-
-    def __init__(
-        self,
-        reactor: t.Any,
-        handler: ExchangeHandler,
-        settings: NativeSettings,
-        observation: Observation | None = None,
-    ) -> None:
+    def __init__(self, reactor: t.Any, bridge: Bridge, settings: NativeSettings) -> None:
         self._reactor = reactor
-        self._handler = handler
+        self._bridge = bridge
         self._settings = settings
-        self._observation = observation
-        self._state: ServerState | None = None
+        self._place: Place | None = None
         self._thread: LoopThread | None = None
-        self.meeting: Meeting = TOGETHER
 
-    def state(self) -> ServerState:
-        """Return what the connections share, which begins with the first of them."""
-        if self._state is None:
+    def place(self) -> Place:
+        """Return where a new connection is served, which begins with the first of them."""
+        if self._place is None:
             try:
                 asyncio.get_running_loop()
             except RuntimeError:
-                self._start_thread()
+                self._thread = LoopThread("rolo-twisted", self._run, loop_factory())
+                self._thread.start()
             else:
-                self._state = self._new_state()
-        assert self._state is not None
-        return self._state
+                self._place = Place(self._new_state(), TOGETHER)
+        assert self._place is not None
+        return self._place
 
     def _new_state(self) -> ServerState:
-        return ServerState(self._handler, self._settings, observation=self._observation, http2=True)
-
-    def _start_thread(self) -> None:
-        self._thread = LoopThread("rolo-twisted", self._run, loop_factory())
-        self._thread.start()
+        observation = self._bridge.observation
+        return ServerState(self._bridge, self._settings, observation=observation, http2=True)
 
     async def _run(self, lifetime: Lifetime) -> None:
         """The thread's."""
@@ -76,16 +70,14 @@ class Exchanges:
             with contextlib.suppress(RuntimeError):  # it has stopped
                 loop.call_soon_threadsafe(function, *args)
 
-        self.meeting = Meeting(call_loop, self._reactor.callFromThread)
-        state = self._state = self._new_state()
+        state = self._new_state()
+        self._place = Place(state, Meeting(call_loop, self._reactor.callFromThread))
         lifetime.ready()
         await self._end(state, await lifetime.stopping())
 
     async def _end(self, state: ServerState, grace: float | None) -> None:
         await state.shutdown(grace)
-        aclose = getattr(self._handler, "aclose", None)
-        if aclose is not None:
-            await aclose()
+        await self._bridge.aclose()
 
     def stop(self, grace: float | None, then: t.Callable[[], None]) -> Deferred[None]:
         """Let running exchanges finish, then break off what is left.
@@ -95,7 +87,7 @@ class Exchanges:
         :return: fires when that has returned
         """
         stopped: Deferred[None] = Deferred()
-        state, thread = self._state, self._thread
+        place, thread = self._place, self._thread
 
         def finish() -> None:
             try:
@@ -112,8 +104,8 @@ class Exchanges:
         def finish_on_thread(_: object = None) -> None:
             threading.Thread(target=finish, name="rolo-twisted-stop", daemon=True).start()
 
-        if thread is None and state is not None:
-            ending = asyncio.ensure_future(self._end(state, grace))
+        if thread is None and place is not None:
+            ending = asyncio.ensure_future(self._end(place.state, grace))
             ending.add_done_callback(finish_on_thread)
         else:
             finish_on_thread()
@@ -124,6 +116,8 @@ class Exchanges:
 class GatewayProtocol(Protocol):
     """One connection, which is served elsewhere.
 
+    :param place: is asked for where when the connection is made
+
     A factory of Twisted's web server sets more than is needed here.
     """
 
@@ -132,8 +126,8 @@ class GatewayProtocol(Protocol):
     requestFactory: t.Any = None
     site: t.Any = None
 
-    def __init__(self, exchanges: Exchanges) -> None:
-        self._exchanges = exchanges
+    def __init__(self, place: t.Callable[[], Place]) -> None:
+        self._place = place
         self._link: ReactorTransport
 
     @property
@@ -142,15 +136,14 @@ class GatewayProtocol(Protocol):
         return self
 
     def connectionMade(self) -> None:
-        exchanges = self._exchanges
-        state = exchanges.state()
-        link = self._link = ReactorTransport(self.transport, exchanges.meeting)
+        state, meeting = self._place()
         transport = t.cast(t.Any, self.transport)
+        link = self._link = ReactorTransport(transport, meeting)
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
         transport.registerProducer(link, True)
         scheme = "https" if is_tls(transport) else "http"
-        exchanges.meeting.call_loop(_begin, state, link, scheme)
+        meeting.call_loop(_begin, state, link, scheme)
 
     def dataReceived(self, data: bytes) -> None:
         self._link.dataReceived(data)

@@ -12,12 +12,14 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
 
+from rolo.native.connection import ServerState
 from rolo.serving.base import Fitted, Settings
 from rolo.serving.listener import Listener
 from rolo.serving.loop import Lifetime
 from rolo.serving.native import native_settings
-from rolo.serving.twisted.exchanges import Exchanges, GatewayProtocol
+from rolo.serving.twisted.exchanges import GatewayProtocol, Place
 from rolo.serving.twisted.tls import with_tls
+from rolo.serving.twisted.transport import TOGETHER
 
 
 async def run(fitted: Fitted, settings: Settings, lifetime: Lifetime) -> None:
@@ -31,12 +33,11 @@ async def run(fitted: Fitted, settings: Settings, lifetime: Lifetime) -> None:
     # Neither installed nor started: that would make it the reactor of the process.
     reactor = AsyncioSelectorReactor(asyncio.get_running_loop())
     try:
-        exchanges = Exchanges(reactor, fitted.exchanges, bounds, fitted.observation)
-        factory: t.Any = _Factory(exchanges)
+        state = ServerState(fitted.exchanges, bounds, observation=fitted.observation, http2=True)
+        factory: t.Any = _Factory(Place(state, TOGETHER))
         if settings.tls is not None:
             factory = with_tls(factory, settings.tls, reactor)
         listener = _Listener(reactor, factory, settings.sock)
-        state = exchanges.state()
         lifetime.ready()
         grace = await lifetime.stopping()
         state.draining = True  # who still waits to be accepted is told so (503)
@@ -49,11 +50,11 @@ async def run(fitted: Fitted, settings: Settings, lifetime: Lifetime) -> None:
 class _Factory(ServerFactory):
     noisy = False
 
-    def __init__(self, exchanges: Exchanges) -> None:
-        self._exchanges = exchanges
+    def __init__(self, place: Place) -> None:
+        self._place = place
 
     def buildProtocol(self, addr: IAddress | None) -> GatewayProtocol:
-        return GatewayProtocol(self._exchanges)
+        return GatewayProtocol(lambda: self._place)
 
 
 class _Listener(Listener):

@@ -80,8 +80,7 @@ class TwistedGateway(Site):
             "proxy_status": proxy_status,
             "observers": tuple(observers),
         }
-        Bridge(gateway, **self._options).close()  # complains here of what it cannot take
-        self._bridge: Bridge | None = None
+        self._bridge: Bridge | None = Bridge(gateway, **self._options)
         self._exchanges: Exchanges | None = None
         self._trigger: t.Any = None
         self._stopped: Deferred[None] | None = None
@@ -90,7 +89,7 @@ class TwistedGateway(Site):
         return list(ALPN)
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
-        """Return the protocol of a new connection; ``None`` when the reactor is stopping."""
+        """Return the protocol of a new connection; ``None`` once the gateway has ended."""
         if self._stopped is not None:
             return None
         return t.cast("Protocol | None", super().buildProtocol(addr))
@@ -98,18 +97,20 @@ class TwistedGateway(Site):
     def _protocol(self) -> GatewayProtocol:
         if self._exchanges is None:
             self._exchanges = self._begin()
-        return GatewayProtocol(self._exchanges)
+        return GatewayProtocol(self._exchanges.place)
 
     def _begin(self) -> Exchanges:
         reactor = t.cast(t.Any, self.reactor)
-        bridge = self._bridge = Bridge(self.gateway, **self._options)
+        if self._bridge is None:
+            self._bridge = Bridge(self.gateway, **self._options)
+        bridge = self._bridge
         if self._options["threads"] is None:
             bridge.workers = ExecutorWorkers(_ReactorThreads(reactor.getThreadPool()))
         settings = native_settings(
             self._limits, self._proxy_status, {"keep_alive_timeout": self.timeOut}
         )
         self._trigger = reactor.addSystemEventTrigger("before", "shutdown", self._shutdown)
-        return Exchanges(reactor, bridge, settings, bridge.observation)
+        return Exchanges(reactor, bridge, settings)
 
     def startFactory(self) -> None:
         super().startFactory()
@@ -128,9 +129,13 @@ class TwistedGateway(Site):
         :return: fires when their threads are gone
         """
         exchanges, bridge = self._exchanges, self._bridge
-        if exchanges is None or bridge is None:
+        if bridge is None:
             return self._stopped or succeed(None)
         self._exchanges = self._bridge = None
+        if exchanges is None:  # nobody has come
+            bridge.close()
+            self._stopped = succeed(None)
+            return self._stopped
         if self._trigger is not None:
             t.cast(t.Any, self.reactor).removeSystemEventTrigger(self._trigger)
         self._stopped = exchanges.stop(self._shutdown_timeout, bridge.close)
