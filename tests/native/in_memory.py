@@ -23,6 +23,7 @@ class Client(asyncio.Transport):
         self.done = []
         self.reading = True
         self.high = None
+        self.unsent = 0
         self._closing = False
         self.connection = state.connection()
         self.connection.connection_made(self)
@@ -60,8 +61,11 @@ class Client(asyncio.Transport):
     def writelines(self, pieces):
         self.sent += b"".join(pieces)
 
+    def set_protocol(self, protocol):
+        self.connection = protocol
+
     def get_write_buffer_size(self):
-        return 0
+        return self.unsent
 
     def can_write_eof(self):
         return True
@@ -112,14 +116,14 @@ class Handler:
             await self.websocket(d)
 
 
-def serving(**settings):
+def serving(*, http2=False, **settings):
     """Run the test, a coroutine function, with ``(state, handler, clock)``. The clock's ``now``
     is what the loop then takes for the time."""
 
     def decorate(test):
         async def main():
             handler = Handler()
-            state = ServerState(handler, NativeSettings(**settings))
+            state = ServerState(handler, NativeSettings(**settings), http2=http2)
             clock = types.SimpleNamespace(now=1000.0)
             state.loop.time = lambda: clock.now
             try:
@@ -127,8 +131,8 @@ def serving(**settings):
             finally:
                 del state.loop.time
                 for connection in list(state.connections):
-                    if connection.task is not None:
-                        connection.task.cancel()
+                    for task in connection.tasks:
+                        task.cancel()
                     connection.connection_lost(None)
                 await turns()
                 await state.shutdown(0)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import threading
 
 import h2.errors
@@ -10,13 +9,14 @@ import pytest
 from h2.events import (
     ConnectionTerminated,
     InformationalResponseReceived,
+    PingAckReceived,
     ResponseReceived,
-    SettingsAcknowledged,
     StreamEnded,
     StreamReset,
     TrailersReceived,
 )
 from h2wire import H2Client
+from in_memory import Client, passes, serving
 from native_support import answer, read_all, wait_until
 from native_support import running as running_native
 
@@ -25,6 +25,8 @@ from rolo.wire.http1 import HeadLimits
 from rolo.wire.http2 import PREFACE
 
 SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+ACKNOWLEDGED = b"\x00\x00\x00\x04\x01\x00\x00\x00\x00"
+PING = b"\x00\x00\x08\x06\x00\x00\x00\x00\x00" + bytes(8)
 
 
 @pytest.fixture(autouse=True)
@@ -79,12 +81,15 @@ def test_a_request_and_its_answer():
     assert [name for name, _ in fields] == [b":status", b"x-a", b"x-a", b"content-length", b"date"]
 
 
-def test_the_preface_may_come_byte_by_byte():
-    with running_native(http2=True) as server, server.wire() as wire:
-        for at in range(len(PREFACE)):
-            wire.send(PREFACE[at : at + 1])
-        wire.send(SETTINGS)
-        wire.read_until(b"\x00\x00\x00\x04\x01\x00\x00\x00\x00")  # ours are acknowledged
+@serving(http2=True)
+async def test_the_preface_may_come_in_any_parts(state, handler, clock):
+    parts = [[PREFACE[:cut], PREFACE[cut:]] for cut in range(1, len(PREFACE))]
+    for whole in [*parts, [bytes([byte]) for byte in PREFACE]]:
+        client = Client(state)
+        for part in whole:
+            client.send(part)
+        client.send(SETTINGS)
+        assert client.sent.endswith(ACKNOWLEDGED), whole
 
 
 @pytest.mark.parametrize(
@@ -425,16 +430,63 @@ def test_what_breaks_the_protocol_ends_the_connection():
         wait_until(lambda: not server.server_state.connections)
 
 
-def test_who_asks_and_does_not_read_is_not_read_either():
-    """Each ping would make an answer that waits."""
-    with talking() as (server, client):
-        client.until(SettingsAcknowledged)
-        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.sock.settimeout(0.2)
-        ping = b"\x00\x00\x08\x06\x00\x00\x00\x00\x00" + bytes(8)
-        with contextlib.suppress(TimeoutError):
-            for _ in range(1000):
-                client.sock.sendall(ping * 4096)
-            pytest.fail("everything was read")
-        (connection,) = server.server_state.connections
-        assert connection.unsent < 2**21
+@serving(http2=True, buffer=1000)
+async def test_who_asks_and_does_not_read_is_not_read_either(state, handler, clock):
+    """Each ping makes an answer that waits."""
+    client = Client(state)
+    client.send(PREFACE + SETTINGS)
+    client.unsent = 1000 + 64 * 1024
+    client.connection.pause_writing()
+    client.send(PING)
+    assert client.reading
+    client.unsent += 1
+    client.send(PING)
+    assert not client.reading
+    client.unsent = 0
+    client.connection.resume_writing()
+    assert client.reading
+
+
+@serving(http2=True, head_timeout=10.0, keep_alive_timeout=20.0, linger_timeout=5.0)
+async def test_an_idle_connection_has_its_time_and_then_its_time_to_close(state, handler, clock):
+    client = Client(state)
+    client.send(PREFACE + SETTINGS)
+    client.take()
+    passes(state, clock, 19.75)
+    assert (client.done, client.sent) == ([], b"")
+    passes(state, clock, 0.25)
+    assert client.take()[3:4] == b"\x07"  # GOAWAY
+    assert client.done == ["close"]
+    passes(state, clock, 5)
+    assert client.done == ["close", "abort"]
+
+
+@serving(http2=True, head_timeout=10.0)
+async def test_half_a_preface_has_the_time_of_a_head(state, handler, clock):
+    client = Client(state)
+    client.send(PREFACE[:20])
+    passes(state, clock, 9.75)
+    assert client.sent == b""
+    passes(state, clock, 0.25)
+    assert client.status == 408
+
+
+def test_what_is_not_read_fills_the_window_of_its_stream():
+    go_on = asyncio.Event()
+
+    async def handler(server, d):
+        await go_on.wait()
+        await answer(d, await read_all(d))
+
+    with talking(handler) as (server, client):
+        stream = client.request(body=None)
+        client.upload(stream, bytes(65535))
+        client.connection.ping(b"are you?")
+        client.flush()
+        client.until(PingAckReceived)
+        assert client.connection.local_flow_control_window(stream) == 0
+        server.loop.call_soon_threadsafe(go_on.set)
+        client.upload(stream, b"x")
+        client.connection.end_stream(stream)
+        client.flush()
+        assert len(finish(client, stream)[1]) == 65536

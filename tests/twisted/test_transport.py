@@ -84,8 +84,8 @@ def below():
     return Below()
 
 
-def linked(below, meeting=TOGETHER):
-    link, connection = ReactorTransport(below, meeting), Connection()
+def linked(below, meeting=TOGETHER, kind=ReactorTransport):
+    link, connection = kind(below, meeting), Connection()
     below.registerProducer(link, True)
 
     async def begin():
@@ -155,6 +155,27 @@ def test_a_reactor_that_lags_behind_pauses_the_connection(below):
     apart.run(apart.loop)
     assert connection.told == ["made", "pause", "resume"]
     assert link.get_write_buffer_size() == 0
+
+
+def test_a_reactor_that_catches_up_while_the_connection_pauses_does_not_leave_it_paused(below):
+    """It has looked whether somebody waits before anybody did."""
+    apart = Apart()
+
+    class Overtaken(ReactorTransport):
+        @property
+        def _paused(self):
+            return self.flag
+
+        @_paused.setter
+        def _paused(self, paused):
+            if paused:
+                apart.run(apart.reactor)
+            self.flag = paused
+
+    link, connection = linked(below, apart.meeting, Overtaken)
+    link.write(bytes(_HIGH + 1))
+    assert connection.told == ["made", "pause", "resume"]
+    assert apart.loop == []
 
 
 def test_a_loop_that_lags_behind_stops_the_reading(below):
