@@ -109,9 +109,11 @@ class NativeSettings:
 class ExchangeHandler(t.Protocol):
     """Who is given the exchanges: a :class:`rolo.bridge.bridge.Bridge`."""
 
-    async def handle_http(self, downstream: HttpDownstream) -> None: ...
+    def handle_http(self, downstream: HttpDownstream) -> t.Coroutine[t.Any, t.Any, None]: ...
 
-    async def handle_websocket(self, downstream: WebSocketDownstream) -> None: ...
+    def handle_websocket(
+        self, downstream: WebSocketDownstream
+    ) -> t.Coroutine[t.Any, t.Any, None]: ...
 
 
 class ServerState:

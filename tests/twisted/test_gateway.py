@@ -52,7 +52,7 @@ def seeing(seen):
 
 
 def test_heads_pass_as_they_are_written(serve_twisted_gateway):
-    """Names in their case and, of a repeated one, each in its own; values apart."""
+    """Names in their case and, wherever one repeats, in that of the first; values apart."""
     seen = queue.Queue()
 
     def handler(chain, context, response):
@@ -63,10 +63,17 @@ def test_heads_pass_as_they_are_written(serve_twisted_gateway):
 
     url = serve_twisted_gateway(gateway(handler)).url
     with Wire(url) as wire:
-        wire.send(b"GET http://a.test/b%2Fc?d HTTP/1.1\r\nhOST: a.test\r\nX-a: 1\r\nx-A: 2\r\n\r\n")
+        wire.send(
+            b"GET http://a.test/b%2Fc?d HTTP/1.1\r\nhOST: a.test\r\nX-a: 1\r\nY: 2\r\nx-A: 3\r\n\r\n"
+        )
         answer = wire.answer()
     environ = seen.get(timeout=DEADLINE).environ
-    assert environ["rolo.headers"] == [(b"hOST", b"a.test"), (b"X-a", b"1"), (b"x-A", b"2")]
+    assert environ["rolo.headers"] == [
+        (b"hOST", b"a.test"),
+        (b"X-a", b"1"),
+        (b"Y", b"2"),
+        (b"X-a", b"3"),
+    ]
     assert environ["asgi.headers"] == environ["rolo.headers"]
     assert environ["RAW_URI"] == "http://a.test/b%2Fc?d"
     assert (environ["PATH_INFO"], environ["QUERY_STRING"]) == ("/b/c", "d")

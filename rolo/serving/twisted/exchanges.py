@@ -19,12 +19,41 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from rolo.bridge.bridge import Bridge
-from rolo.native.connection import NativeSettings, ServerState
+from rolo.bridge.downstream import HttpDownstream, WebSocketDownstream
+from rolo.bridge.observation import Observation
+from rolo.native.connection import ExchangeHandler, NativeSettings, ServerState
 from rolo.serving.loop import Lifetime, LoopThread, loop_factory
 from rolo.serving.twisted.transport import TOGETHER, Meeting, ReactorTransport, is_tls
+from rolo.wire.received import ReceivedFields
 
 ALPN = (b"h2", b"http/1.1")
 """What a TLS client may choose, best first."""
+
+
+class FirstSpellings:
+    """Hands on each exchange with field names that are spelled, wherever they repeat, as they
+    were first. Twisted keeps the values of a name together; programs on it know no other way."""
+
+    def __init__(self, handler: ExchangeHandler) -> None:
+        self._handler = handler
+
+    def handle_http(self, downstream: HttpDownstream) -> t.Coroutine[t.Any, t.Any, None]:
+        downstream.head.headers = first_spellings(downstream.head.headers)
+        return self._handler.handle_http(downstream)
+
+    def handle_websocket(self, downstream: WebSocketDownstream) -> t.Coroutine[t.Any, t.Any, None]:
+        downstream.head.headers = first_spellings(downstream.head.headers)
+        return self._handler.handle_websocket(downstream)
+
+
+def first_spellings(headers: ReceivedFields) -> ReceivedFields:
+    """Return ``headers`` with one spelling of each name, the first."""
+    spellings: dict[bytes, bytes] = {}
+    for name, _ in headers:
+        spellings.setdefault(name.lower(), name)
+    if len(spellings) == len(headers):
+        return headers
+    return ReceivedFields((spellings[name.lower()], value) for name, value in headers)
 
 
 class Place(t.NamedTuple):
@@ -59,8 +88,7 @@ class Exchanges:
         return self._place
 
     def _new_state(self) -> ServerState:
-        observation = self._bridge.observation
-        return ServerState(self._bridge, self._settings, observation=observation, http2=True)
+        return new_state(self._bridge, self._settings, self._bridge.observation)
 
     async def _run(self, lifetime: Lifetime) -> None:
         """The thread's."""
@@ -110,6 +138,13 @@ class Exchanges:
         else:
             finish_on_thread()
         return stopped
+
+
+def new_state(
+    handler: ExchangeHandler, settings: NativeSettings, observation: Observation | None
+) -> ServerState:
+    """Return what connections share that Twisted carries. On its loop."""
+    return ServerState(FirstSpellings(handler), settings, observation=observation, http2=True)
 
 
 @implementer(IHalfCloseableProtocol)

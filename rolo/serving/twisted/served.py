@@ -12,12 +12,11 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
 
-from rolo.native.connection import ServerState
 from rolo.serving.base import Fitted, Settings
 from rolo.serving.listener import Listener
 from rolo.serving.loop import Lifetime
 from rolo.serving.native import native_settings
-from rolo.serving.twisted.exchanges import GatewayProtocol, Place
+from rolo.serving.twisted.exchanges import GatewayProtocol, Place, new_state
 from rolo.serving.twisted.tls import with_tls
 from rolo.serving.twisted.transport import TOGETHER
 
@@ -33,7 +32,7 @@ async def run(fitted: Fitted, settings: Settings, lifetime: Lifetime) -> None:
     # Neither installed nor started: that would make it the reactor of the process.
     reactor = AsyncioSelectorReactor(asyncio.get_running_loop())
     try:
-        state = ServerState(fitted.exchanges, bounds, observation=fitted.observation, http2=True)
+        state = new_state(fitted.exchanges, bounds, fitted.observation)
         factory: t.Any = _Factory(Place(state, TOGETHER))
         if settings.tls is not None:
             factory = with_tls(factory, settings.tls, reactor)
