@@ -17,7 +17,7 @@ from rolo.wire.fields import RawHeaders
 from rolo.wire.handshake import accept_value, extensions, is_key, subprotocols
 from rolo.wire.http1 import Framing, ParsedRequest, encode_response_head, parse_request_head
 from rolo.wire.permessage_deflate import Deflate, accept_offer
-from rolo.wire.received import received
+from rolo.wire.received import FieldsAtRest, received
 
 if t.TYPE_CHECKING:
     from rolo.native.connection import Connection
@@ -145,7 +145,7 @@ class NativeWebSocket:
         early, self._early = self._early, b""
         self._on_gone = None
         # It may stay open for days: what only a handshake needs has had its time.
-        self.head.headers.lines = None
+        self.head.headers = FieldsAtRest(self.head.headers)
         del self._handshake
         connection.resume_reading()
         if early:

@@ -83,3 +83,22 @@ class ReceivedFields(list[tuple[bytes, bytes]]):
 def received(headers: RawHeaders) -> ReceivedFields:
     """Return ``headers`` with what there is to find in them."""
     return headers if isinstance(headers, ReceivedFields) else ReceivedFields(headers)
+
+
+class FieldsAtRest(ReceivedFields):
+    """The same of a head that is kept for long, as that of an open websocket is: what there is to
+    find is found again whenever somebody asks, and takes no room meanwhile."""
+
+    __slots__ = ()
+
+    def __init__(self, fields: RawHeaders) -> None:
+        list.__init__(self, fields)
+        self.lines = None
+
+    @property
+    def special(self) -> dict[bytes, bytes]:  # type: ignore[override]
+        return ReceivedFields(self).special
+
+    @property
+    def underscored(self) -> t.AbstractSet[bytes]:  # type: ignore[override]
+        return ReceivedFields(self).underscored

@@ -3,7 +3,7 @@
 import pytest
 
 from rolo.wire.http1 import parse_request_head
-from rolo.wire.received import ReceivedFields, received
+from rolo.wire.received import FieldsAtRest, ReceivedFields, received
 
 
 def fields_of(*lines):
@@ -73,3 +73,12 @@ def test_what_is_received_already_is_not_looked_at_again():
     fields = fields_of(b"A: 1")
     assert received(fields) is fields
     assert received([(b"Host", b"h")]).lines is None
+
+
+def test_fields_that_are_kept_for_long_say_the_same_as_before():
+    fields = ReceivedFields([(b"Host", b"a"), (b"TE", b"x"), (b"te", b"y"), (b"x_y", b"z")], b"...")
+    at_rest = FieldsAtRest(fields)
+    assert at_rest == fields
+    assert (at_rest.special, at_rest.underscored) == (fields.special, fields.underscored)
+    assert at_rest.lines is None
+    assert received(at_rest) is at_rest
