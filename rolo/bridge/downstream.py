@@ -153,6 +153,12 @@ class Wire(t.Protocol):
         :raises ClientDisconnected: the client left
         """
 
+    def write_head(self, block: bytes) -> None:
+        """Send what stands for the head, or a part of it.
+
+        :raises ClientDisconnected: the client left
+        """
+
     def write(self, *data: bytes) -> bool:
         """Send bytes as they are. ``False`` asks to wait for :meth:`drained`.
 
@@ -297,6 +303,12 @@ class WebSocketWire(t.Protocol):
 
     def write(self, *data: bytes) -> None:
         """Send bytes as they are, once the handshake is accepted; they are frames, or not."""
+
+    def wrote(self, message: str | bytes) -> None:
+        """Say that what was written makes this message; for observers."""
+
+    async def drained(self) -> None:
+        """As :meth:`Wire.drained`."""
 
     def withhold(self, pongs: bool = False, closes: bool = False) -> None:
         """Answer no ping, or send no close frame: where one is due the connection ends."""

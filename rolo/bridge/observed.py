@@ -351,14 +351,16 @@ class ObservedHttp(ObservedAnswer):
 
 
 class _ObservedWire:
-    """A wire on which somebody looks on: what is written to it counts as body."""
+    """A wire on which somebody looks on: what is written to it, but for a head, counts as
+    body."""
 
-    __slots__ = ("_progress", "_wire", "drained", "flushed")
+    __slots__ = ("_progress", "_wire", "drained", "flushed", "write_head")
 
     def __init__(self, wire: Wire, progress: Progress) -> None:
         self._wire = wire
         self._progress = progress
         self.drained, self.flushed = wire.drained, wire.flushed
+        self.write_head = wire.write_head
 
     def head(self, status: int, reason: bytes, headers: RawHeaders) -> bytes:
         self._progress.answer(status, reason, headers)
@@ -537,13 +539,24 @@ class ObservedWebSocket:
 class _ObservedWebSocketWire:
     """Tells of what is done to a websocket on purpose."""
 
-    __slots__ = ("_websocket", "_wire", "flushed", "watch_end", "withhold", "write")
+    __slots__ = (
+        "_websocket",
+        "_wire",
+        "drained",
+        "flushed",
+        "watch_end",
+        "withhold",
+        "write",
+    )
 
     def __init__(self, wire: WebSocketWire, websocket: ObservedWebSocket) -> None:
         self._wire = wire
         self._websocket = websocket
         self.write, self.withhold = wire.write, wire.withhold
-        self.watch_end, self.flushed = wire.watch_end, wire.flushed
+        self.watch_end, self.drained, self.flushed = wire.watch_end, wire.drained, wire.flushed
+
+    def wrote(self, message: str | bytes) -> None:
+        self._websocket.message("server", message)
 
     def lose(self, error: BaseException, *, reset: bool = False) -> None:
         progress = self._websocket.progress

@@ -158,7 +158,7 @@ class _BreakStage(Stage):
         if fault.within == "head":
             block = self.bottom.block(head)[: fault.after]
             if block:
-                await self.bottom.write(block)
+                await self.bottom.write_head(block)
             await fault.act(self.bottom)
         if fault.within == "event" and head.is_event_stream:
             self._events = EventSplitter()

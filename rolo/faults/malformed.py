@@ -152,7 +152,7 @@ class _HeadStage(Stage):
         self._why = why
 
     async def head(self, head: Head) -> None:
-        await self.bottom.write(self._change(self.bottom.block(head)))
+        await self.bottom.write_head(self._change(self.bottom.block(head)))
 
     async def end(self) -> None:
         await self.below.end()
@@ -312,7 +312,7 @@ class _LengthStage(Stage):
         before, name, after = _split(block, b"\r\ncontent-length:")
         _, end, rest = after.partition(b"\r\n")
         told = b" %d" % max(0, true + self._by)
-        await self.bottom.write(before + name + told + end + rest)
+        await self.bottom.write_head(before + name + told + end + rest)
 
     async def body(self, piece: bytes) -> None:
         if self._head is None:

@@ -104,6 +104,10 @@ class Bottom(Way):
         """Send bytes as they are."""
         raise NotImplementedError
 
+    async def write_head(self, block: bytes) -> None:
+        """Send what stands for the head, or a part of it."""
+        await self.write(block)
+
     async def flush(self) -> None:
         """Wait until what was sent is on its way."""
 
@@ -159,6 +163,10 @@ class DownBottom(Bottom):
 
     def block(self, head: Head) -> bytes:
         return t.cast(bytes, self._wire.head(head.status, head.reason, head.headers))
+
+    async def write_head(self, block: bytes) -> None:
+        self._wire.write_head(block)
+        await self._wire.drained()
 
     async def write(self, *data: bytes) -> None:
         wire = self._wire

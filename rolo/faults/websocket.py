@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import random
 import typing as t
 
@@ -36,6 +37,8 @@ if t.TYPE_CHECKING:
 
 HOLD = 1.0
 """Seconds that a message is held back at most for another one to pass it."""
+_AT_ONCE = 1000
+"""Fragments written in one turn of the loop."""
 _PING_EVERY = 2
 """Fragments between two pings of :func:`fragment`."""
 
@@ -241,12 +244,24 @@ class SpoiledLeg:
             if at is not None:
                 await self._break(fault, payload, opcode, at)
         if self.fragment_size is not None:
-            self.wire.write(b"".join(self._fragments(payload, opcode, self.fragment_size)))
+            await self._send_fragments(payload, opcode, self.fragment_size)
+            self.wire.wrote(message)
         else:
             await self.leg.send(message)
         self._messages += 1
         self._bytes += len(payload)
         await self._end_if_due()
+
+    async def _send_fragments(self, payload: bytes, opcode: int, size: int) -> None:
+        fragments = self._fragments(payload, opcode, size)
+        # A long message is a great many fragments: others have their turn between some.
+        while batch := b"".join(itertools.islice(fragments, _AT_ONCE)):
+            self.wire.write(batch)
+            try:
+                await self.wire.drained()
+            except RoloError:
+                raise WebSocketDisconnectedError(LOST, "") from None
+            await asyncio.sleep(0)
 
     def _fragments(self, payload: bytes, opcode: int, size: int) -> t.Iterator[bytes]:
         client = self._client
@@ -276,6 +291,9 @@ class SpoiledLeg:
             self.wire.write(frame[: len(frame) - len(payload) + at])
         if isinstance(fault, Hang):
             await self._wait(None)
+            if self._over.is_set():  # by the other side
+                self._ended = WebSocketDisconnectedError(LOST, "")
+                raise self._ended
         reset = isinstance(fault, Reset)
         if reset:
             with contextlib.suppress(RoloError):  # it is lost already
@@ -385,9 +403,12 @@ class _PeerWire:
 
     def __init__(self, peer: WebSocketPeer) -> None:
         self.write = peer.write
-        self.flushed = peer.flushed
+        self.drained, self.flushed = peer.drained, peer.flushed
         self.withhold = peer.withhold
         self._peer = peer
+
+    def wrote(self, message: str | bytes) -> None:
+        pass
 
     def watch_end(self, callback: t.Callable[[], None]) -> None:
         self._peer.on_end = callback

@@ -444,6 +444,9 @@ class BareConnection:
         self._exchange._check_open()
         return self._exchange._write_head(status, reason, headers, None)
 
+    def write_head(self, block: bytes) -> None:
+        self.write(block)
+
     def write(self, *data: bytes) -> bool:
         exchange = self._exchange
         if exchange.gone:

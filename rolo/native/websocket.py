@@ -304,14 +304,18 @@ class NativeWebSocket:
 class BareWebSocket:
     """The :class:`~rolo.bridge.downstream.WebSocketWire` of a websocket."""
 
-    __slots__ = ("_websocket", "flushed")
+    __slots__ = ("_websocket", "drained", "flushed")
 
     def __init__(self, websocket: NativeWebSocket) -> None:
         self._websocket = websocket
-        self.flushed = websocket._connection.flushed
+        connection = websocket._connection
+        self.drained, self.flushed = connection.drained, connection.flushed
 
     def write(self, *data: bytes) -> None:
         self._websocket._open().write(*data)
+
+    def wrote(self, message: str | bytes) -> None:
+        pass
 
     def withhold(self, pongs: bool = False, closes: bool = False) -> None:
         self._websocket._open().withhold(pongs=pongs, closes=closes)

@@ -401,6 +401,13 @@ class WebSocketPeer:
         if not self._close_sent and self._closed is None:
             self._channel.write(*data)
 
+    async def drained(self) -> None:
+        """Wait until the other side can take more.
+
+        :raises RoloError: the connection is lost
+        """
+        await self._channel.drained()
+
     async def flushed(self) -> None:
         """Wait until all that was sent is on its way.
 

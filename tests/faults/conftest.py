@@ -8,7 +8,7 @@ from looking_on import Seen
 from threaded_origin import ThreadedOrigin
 
 from rolo.gateway import Gateway
-from rolo.serving import serve
+from rolo.serving import SERVERS, serve
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +31,8 @@ def start(seen):
     with contextlib.ExitStack() as running:
 
         def start(*handlers, server="native", mode="threads", **options):
+            if reason := SERVERS[server].available():
+                pytest.skip(reason)
             gateway = Gateway(list(handlers))
             options.setdefault("observers", [seen])
             return running.enter_context(serve(gateway, server=server, mode=mode, **options)).url

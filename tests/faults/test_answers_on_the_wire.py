@@ -308,6 +308,25 @@ def test_a_body_that_fails_by_itself_is_an_error_and_no_fault(failing, seen):
     assert told(seen) == ("aborted", "ValueError")
 
 
+@pytest.mark.parametrize(
+    ("fault", "status", "sent"),
+    [
+        (faults.cut(after=12, within="head"), 200, 0),
+        (faults.malformed_head(), 200, 100),
+        (faults.wrong_length(-3), 200, 100),
+        (faults.garbage(64), None, 64),
+        (faults.reset(after=7), 200, 7),
+        (faults.refuse(), None, 0),
+    ],
+    ids=repr,
+)
+def test_observers_are_told_how_much_was_sent(failing, seen, fault, status, sent):
+    with Wire(failing(fault)) as wire:
+        wire.request("GET", "/")
+        end = seen.end()
+    assert (end.status, end.sent) == (status, sent)
+
+
 def test_observers_are_told_what_was_sent(failing, seen):
     rest_of(failing(faults.cut(after=30)))
     end = seen.end()

@@ -10,11 +10,13 @@ from rolo import faults
 from rolo.faults import Faults, faulty, raw
 from rolo.gateway import Gateway
 from rolo.response import Response
-from rolo.serving import serve
+from rolo.serving import SERVERS, serve
 
 
 @pytest.fixture(params=["uvicorn", "hypercorn", "granian", "twisted"])
 def server(request):
+    if reason := SERVERS[request.param].available():
+        pytest.skip(reason)
     return request.param
 
 

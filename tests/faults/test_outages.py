@@ -12,6 +12,8 @@ from rolo.serving import ServerUnavailable, serve
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_connections_are_refused_and_open_ones_reset(loop):
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
     with serve(Gateway([whole]), server="native", loop=loop) as server:
         for _ in range(2):
             with Wire(server.url) as wire:
@@ -41,7 +43,7 @@ def test_a_server_may_stop_within_an_outage():
         Wire(server.url)
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "werkzeug"])
+@pytest.mark.parametrize("server", ["hypercorn", "werkzeug"])
 def test_other_servers_cannot_be_away(server):
     with serve(Gateway([whole]), server=server) as running:
         with pytest.raises(ServerUnavailable, match=f"{server} cannot be away"):

@@ -13,6 +13,7 @@ from rolo import faults
 from rolo.errors import FaultUnavailable
 from rolo.faults import Faults
 from rolo.gateway import Gateway
+from rolo.observing import Message
 from rolo.proxy import ProxyHandler
 from rolo.serving import serve
 from rolo.websocket import WebSocketDisconnectedError
@@ -201,7 +202,18 @@ def test_a_websocket_is_cut_after_so_many_bytes(failing):
         assert client.wire.read_rest_strictly() == b"\x81\x06se"
 
 
-def test_a_websocket_hangs_and_its_connection_stays_open(failing):
+def test_observers_are_told_of_fragmented_messages(failing, seen):
+    with failing(faults.fragment(2), messages=["whole", b"x" * 5000]).client().open() as client:
+        parts = b""
+        while len(parts) < 5005:
+            got = client.frame()
+            parts += got.payload
+        client.close(1000)
+    told = [each for each in seen.exchange() if isinstance(each, Message)]
+    assert [(each.by, each.data) for each in told] == [("server", "whole"), ("server", b"x" * 5000)]
+
+
+def test_a_websocket_hangs_and_its_connection_stays_open(failing, seen):
     served = failing(faults.hang(after=1, within="message"), messages="12")
     with served.client().open() as client:
         assert client.message() == "1"
@@ -210,6 +222,7 @@ def test_a_websocket_hangs_and_its_connection_stays_open(failing):
         with pytest.raises(TimeoutError):
             client.wire.read_more()
     assert served.stub.over.wait(5)
+    assert seen.end().outcome == "client_left"
 
 
 def test_a_websocket_is_silent_until_the_server_stops(mode):
