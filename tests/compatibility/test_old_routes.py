@@ -59,6 +59,9 @@ def test_paths_find_what_they_found(rules, path, what, like_0_8):
     assert found(rules, path, like_0_8=like_0_8) == what
 
 
+# Older versions of werkzeug take any host for one.
+ODD = 404 if not Request("GET", "/", {"Host": "x_y.z"}).host else ("/a", {})
+
 # Rules, path, more of the request; what 0.8.9 found, and what we find unless told otherwise.
 OTHER = {
     "a double slash that no rule has": (NAMED, "/a//b", {}, "308 http://h/a/b", 404),
@@ -66,7 +69,7 @@ OTHER = {
     "a semicolon": (["/<a>"], "/x;y=1", {}, ("/<a>", {"a": "x"}), ("/<a>", {"a": "x;y=1"})),
     "an encoded path": (["/c d"], "/c%20d", {}, 404, ("/c d", {})),
     "an encoded argument": (["/<int:i>"], "/%31", {}, 404, ("/<int:i>", {"i": 1})),
-    "a host with an underscore": (["/a"], "/a", {"host": "x_y.z"}, 404, ("/a", {})),
+    "a host with an underscore": (["/a"], "/a", {"host": "x_y.z"}, ODD, ("/a", {})),
     "HEAD after GET": (
         [("/a", ["GET"]), ("/a", ["HEAD"])],
         "/a",
