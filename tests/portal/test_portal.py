@@ -234,3 +234,22 @@ def test_many_handlers_wait_at_once_on_one_thread():
 def test_callbacks_of_sockets_run_handlers_without_copying_their_stack():
     assert asyncio.run(stack_copied(levels=20)) == 0
     assert asyncio.run(stack_copied(levels=200)) > 0  # so this would be seen
+
+
+def test_who_sleeps_is_woken_when_the_server_begins_to_stop_and_nobody_sleeps_after_that():
+    async def main():
+        scope = LoopScope(asyncio.get_running_loop(), threading.get_ident())
+        assert not await scope.sleep(0)
+        sleepers = [asyncio.create_task(scope.sleep(None)) for _ in range(2)]
+        given_up = asyncio.create_task(scope.sleep(60))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        assert len(scope._sleepers) == 2
+        scope.begin_stop()
+        scope.begin_stop()
+        assert await asyncio.wait_for(asyncio.gather(*sleepers), 5) == [True, True]
+        assert await asyncio.wait_for(scope.sleep(None), 5)
+        assert (scope.stopping, scope._sleepers) == (True, set())
+
+    asyncio.run(main())

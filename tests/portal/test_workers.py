@@ -31,6 +31,8 @@ def test_no_more_threads_than_the_size_are_started_and_the_rest_waits(pool):
 
     blocked = [pool.submit(block), pool.submit(block)]
     started.wait(5)
+    names = sorted(thread.name for thread in threading.enumerate() if "test-worker" in thread.name)
+    assert names == ["test-worker-0", "test-worker-1"]
     third = pool.submit(lambda: "done")
     stats = pool.stats()
     assert (stats.threads, stats.busy, stats.queued) == (2, 2, 1)

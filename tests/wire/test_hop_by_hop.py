@@ -210,3 +210,8 @@ def test_one_claim_alone_is_removed_too(name):
 )
 def test_te_goes_on_for_trailers_only(before, after):
     assert text(outgoing_headers(pairs(before), ORIGIN)) == after
+
+
+def test_only_blanks_and_tabs_stand_beside_the_names_in_connection():
+    fields = [(b"X-A", b"1"), (b"X-B", b"2"), (b"Connection", b" \tx-a\t ,\x0bx-b")]
+    assert end_to_end(fields) == [(b"X-B", b"2")]
