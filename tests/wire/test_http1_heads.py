@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rolo import errors
+from rolo.wire import http1
 from rolo.wire.http1 import (
     Framing,
     HeadLimits,
@@ -500,3 +501,18 @@ def test_chunks_win_where_leniency_is_asked_for(version, fields, method):
 def test_leniency_is_for_plain_chunks_only(fields):
     with pytest.raises(errors.BadResponse):
         parse_response_head(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % fields, "GET", lenient=True)
+
+
+def test_each_byte_of_a_value_is_written_as_it_is_or_refused():
+    """RFC 9110 section 5.5: all but controls, and tabs."""
+    for byte in range(256):
+        value = b"a%cb" % byte
+        if byte == 9 or (byte >= 32 and byte != 127):
+            assert b"\r\nX: %b\r\n" % value in http1.encode_response_head(200, b"", [(b"X", value)])
+            http1.check_head(value, [(b"X", value)])
+        else:
+            for reason, headers in [(b"", [(b"X", value)]), (value, [])]:
+                with pytest.raises(ValueError, match="control"):
+                    http1.encode_response_head(200, reason, headers)
+                with pytest.raises(ValueError, match="control"):
+                    http1.check_head(reason, headers)
