@@ -122,7 +122,7 @@ def test_each_client_has_one_transport_for_each_loop_and_closes_it(monkeypatch):
             self.settings, self.closed = settings, 0
             made.append(self)
 
-        async def send(self, request, *, on_interim):
+        async def send(self, request, on_interim=None):
             return types.SimpleNamespace(headers=[], body=None, transport=self)
 
         async def close(self):
