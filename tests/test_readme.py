@@ -41,6 +41,7 @@ def test_each_snippet_is_run_by_a_test_below():
         "make run",
         "rolo proxy http",
         "--script",
+        "--inspect",
     ]
     assert len(SNIPPETS) == len(marks)
     for mark in marks:
@@ -61,14 +62,19 @@ def test_linked_files_exist():
 
 
 @contextlib.contextmanager
-def running(command, origin, cwd=None):
-    """Run a command of the README in front of ``origin``, on a free port; yields its URL."""
+def running(command, origin, cwd=None, more=None):
+    """Run a command of the README in front of ``origin``, on a free port; yields its URL.
+
+    :param more: a list, to which what it says next is appended, as an iterator of lines
+    """
     command = command.replace("http://localhost:8080", origin.url).replace(":8000", ":0")
     process = subprocess.Popen(
         [sys.executable, "-m", *command.split()], stdout=subprocess.PIPE, text=True, cwd=cwd
     )
     try:
         line = process.stdout.readline()
+        if more is not None:
+            more.append(process.stdout)
         yield re.search(r"http://127\.0\.0\.1:\d+", line).group()
     finally:
         process.terminate()
@@ -78,9 +84,19 @@ def running(command, origin, cwd=None):
 
 
 def test_the_proxy_command_forwards(origin):
-    with running(snippet("rolo proxy http", "sh"), origin) as url:
+    with running(snippet("rolo proxy http://localhost:8080 --listen", "sh"), origin) as url:
         assert fetch(url, "/x").body == b"ok"
     assert origin.last.target == "/x"
+
+
+def test_the_inspect_command_forwards_and_prints_a_page(origin):
+    more = []
+    with running(snippet("--inspect", "sh"), origin, more=more) as url:
+        assert fetch(url, "/x").body == b"ok"
+        said = next(line for line in more[0] if "token=" in line)
+        page = re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", said).group()
+        entered = fetch(page.partition("/?")[0], "/?" + page.partition("/?")[2])
+        assert entered.status == 303
 
 
 def test_the_script_command_rewrites(origin, tmp_path):

@@ -31,6 +31,9 @@ from rolo.harness.upstream import Upstream
 from rolo.matching import RequestPattern
 from rolo.matching.seen import WEBSOCKET
 
+if t.TYPE_CHECKING:
+    from rolo.inspector import InspectorPage
+
 _SETTLE = 1.0
 """Seconds for which a question about what came waits for exchanges that are about to end."""
 
@@ -74,6 +77,7 @@ class Harness:
         if the mode is ``capture`` then.
     :param redaction: secrets that recordings do not hold, beside the usual ones
     :param observers: are told of everything, see :mod:`rolo.observing`
+    :param inspect: show what passes, live, in a browser, see :attr:`inspector_url`
     :param server: ``native``, which all faults need, or another of
         :data:`rolo.serving.SERVERS` that speaks websockets
     :param tls: serve ``https`` with a certificate of a throw-away authority, see
@@ -103,6 +107,7 @@ class Harness:
         recording: Given = None,
         redaction: Redaction | None = None,
         observers: t.Iterable[Observer] = (),
+        inspect: bool = False,
         server: str = "native",
         tls: bool = False,
         client_certificates: bool = False,
@@ -128,6 +133,7 @@ class Harness:
         self._closed = False
         self._mutex = threading.Lock()
         self._faults = Faults(self.seed)
+        self._page: InspectorPage | None = None
         self._upstream = Upstream(upstream, Faults(self.seed))
         try:
             self._book = Book(self._upstream, self.seed)
@@ -147,6 +153,9 @@ class Harness:
                 mode = mode if self._upstream.url is None else "spy"
             self.mode = mode
             observers = [self._journal, *observers]
+            if inspect:
+                self._page, observer = _inspector()
+                observers.append(observer)
             app = application(self._answering, observers, limits or Limits())
             self._listening: Listening
             if server == "native":
@@ -162,12 +171,24 @@ class Harness:
                 self._listening = OnServer(app, host, port, server, certificate, options)
         except BaseException:
             self._upstream.close()
+            if self._page is not None:
+                self._page.close()
             raise
         self.host = self._listening.host
         self.port = self._listening.port
         self._tls = tls
         self.url = url_of(self._listening, tls=tls)
         """Without a path, and without a slash at the end."""
+
+    @property
+    def inspector_url(self) -> str:
+        """The page that shows what passes; it has a token, and goes with the harness.
+
+        :raises RuntimeError: it was not asked for
+        """
+        if self._page is None:
+            raise RuntimeError("the inspector is there with inspect=True only")
+        return self._page.url
 
     # --- stubs
 
@@ -526,6 +547,8 @@ class Harness:
             self._answering.close()
             self._upstream.close()
             self._recordings.discard()
+            if self._page is not None:
+                self._page.close()
 
     def _set_environment(self, name: str, value: str) -> str:
         self._environment.setdefault(name, os.environ.get(name))
@@ -545,6 +568,13 @@ class Harness:
 
     def __repr__(self) -> str:
         return f"<Harness at {self.url}>"
+
+
+def _inspector() -> tuple[InspectorPage, Observer]:
+    from rolo.inspector import Inspector
+
+    inspector = Inspector()
+    return inspector.open(), inspector.observer
 
 
 def _place() -> str:

@@ -270,11 +270,22 @@ class Record:
 
 
 _OF_THE_CONNECTION = frozenset(
-    ("connection", "keep-alive", "transfer-encoding", "content-length", "date", "te", "trailer")
+    (
+        "connection",
+        "content-length",
+        "date",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
 )
 
 
 def _names(fields: Fields) -> list[tuple[str, str]]:
     return [
-        (name.lower(), value) for name, value in fields if name.lower() not in _OF_THE_CONNECTION
+        (name, value)
+        for name, value in ((name.lower(), value) for name, value in fields)
+        if name not in _OF_THE_CONNECTION and not name.startswith("sec-websocket-")
     ]
