@@ -49,7 +49,7 @@ def test_heads_interims_pieces_and_trailers_of_a_proxied_exchange(recorded, repl
         connection.sendall(
             b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
             b"HTTP/1.1 200 Fine\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n"
-            b"x-a: 1\r\nX-A: 2\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\nX-Sum: 6\r\n\r\n"
+            b"Date: Wed, 21 Oct 2026 07:28:00 GMT\r\nx-a: 1\r\nX-A: 2\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\nX-Sum: 6\r\n\r\n"
         )
         while connection.recv(65536):
             pass
