@@ -183,8 +183,11 @@ def kept_load(port: int, connections: int, seconds: float) -> float:
     return load.requests / load.seconds
 
 
-def compare(seconds: float, rounds: int, mockttp: pathlib.Path | None) -> dict[str, float]:
-    """Median requests per second of each, in turn, on the kind of connection each likes best."""
+def compare(
+    seconds: float, rounds: int, mockttp: pathlib.Path | None
+) -> dict[str, tuple[float, float]]:
+    """Median requests per second of each, in turn, on the kind of connection each likes best, and
+    the median of the server's CPU time for each, in microseconds."""
     subjects: dict[str, tuple[Served, t.Callable[[int, int, float], float]]] = {
         "rolo": (python(ROLO.format(stubs=1)), kept_load)
     }
@@ -197,12 +200,19 @@ def compare(seconds: float, rounds: int, mockttp: pathlib.Path | None) -> dict[s
     if mockttp is not None:
         subjects["mockttp"] = (Served("node", "-e", MOCKTTP, cwd=mockttp), kept_load)
     rates: dict[str, list[float]] = {name: [] for name in subjects}
+    costs: dict[str, list[float]] = {name: [] for name in subjects}
     for _ in range(rounds):
         for name, (server, load) in subjects.items():
-            rates[name].append(load(server.port, 8, seconds))
+            before = cpu_seconds(server.pid) or 0.0
+            rate = load(server.port, 8, seconds)
+            after = cpu_seconds(server.pid) or 0.0
+            rates[name].append(rate)
+            costs[name].append((after - before) / (rate * seconds) * 1_000_000)
     for server, _ in subjects.values():
         server.__exit__()
-    return {name: statistics.median(each) for name, each in rates.items()}
+    return {
+        name: (statistics.median(rates[name]), statistics.median(costs[name])) for name in subjects
+    }
 
 
 def large_mib() -> float:
@@ -234,10 +244,11 @@ def main() -> None:
     print(f"closed, 100 open streams:         {closed_ms(15):8.2f} ms")
     print(f"1,000 stubs, CPU against 10:      {stubs_ratio(options.seconds, options.rounds):8.2f}")
     print(f"an answer of 100 MB, memory:      {large_mib():8.1f} MiB")
-    rates = compare(options.seconds, options.rounds, options.mockttp)
-    for name, rate in rates.items():
-        ratio = rates["rolo"] / rate
-        print(f"requests/s, {name + ':':21} {rate:8.0f}   (rolo has {ratio:.2f} times as many)")
+    measured = compare(options.seconds, options.rounds, options.mockttp)
+    for name, (rate, cost) in measured.items():
+        more, less = measured["rolo"][0] / rate, cost / measured["rolo"][1]
+        print(f"requests/s, {name + ':':21} {rate:8.0f}   (rolo has {more:.2f} times as many)")
+        print(f"CPU per request, {name + ':':16} {cost:8.0f} us  ({less:.2f} times that of rolo)")
 
 
 if __name__ == "__main__":
