@@ -57,7 +57,8 @@ class Authority:
     @functools.lru_cache(maxsize=64)  # noqa: B019 - there is one authority
     def client(self, name: str) -> ClientCertificate:
         """Return the certificate of a client."""
-        certificate = self._authority.issue_cert(common_name=name)
+        # Without any name beside, it is none that a strict reader takes (RFC 5280).
+        certificate = self._authority.issue_cert("client.test", common_name=name)
         stem = f"client-{len(os.listdir(self._directory))}"
         return ClientCertificate(*self._written(certificate, stem))
 

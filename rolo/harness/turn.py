@@ -8,7 +8,7 @@ import random
 import typing as t
 
 from rolo.bridge.request import BridgeRequest
-from rolo.errors import InjectedFault
+from rolo.errors import FaultUnavailable, InjectedFault
 from rolo.faults.fault import Shot
 from rolo.faults.rules import spoil_by
 from rolo.har.pace import Gate
@@ -65,13 +65,20 @@ class Turn:
         self.means.problem(f"{name}{text}")
 
     def spoil(self) -> Response | None:
-        """Let go wrong what is to. Return the answer, if there is to be no other."""
+        """Let go wrong what is to. Return the answer, if there is to be no other.
+
+        :raises FaultUnavailable: the server cannot do it, which fails the test, too
+        """
         if not self.shots:
             return None
         if self.record is not None:
             wrong = ", ".join(repr(shot.fault) for shot in self.shots)
             self.record.wrong = f"; went wrong: {wrong}"
-        return spoil_by(self.request, self.shots)
+        try:
+            return spoil_by(self.request, self.shots)
+        except FaultUnavailable as exc:
+            self.problem(f": {exc}")
+            raise
 
     def wait(self, delay: Delay) -> None:
         """Wait before the answer."""
