@@ -9,8 +9,6 @@ import operator
 import re
 import typing as t
 
-from rolo.errors import RoloError
-
 Row = t.Mapping[str, t.Any]
 Test = t.Callable[[Row], bool]
 
@@ -44,7 +42,7 @@ _COMPARISONS: dict[str, t.Callable[[t.Any, t.Any], bool]] = {
 }
 
 
-class FilterError(RoloError, ValueError):
+class FilterError(ValueError):
     """A filter that cannot be read; the text says what is wrong."""
 
 

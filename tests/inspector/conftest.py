@@ -43,7 +43,9 @@ def watch():
         yield lambda **options: Watched(stack, **options)
 
 
-@pytest.fixture(scope="session")
+# Of a module: the driver has an event loop in the tests' thread for as long as it runs, which
+# tests of other modules must not find there.
+@pytest.fixture(scope="module")
 def chromium():
     """A browser, or a skip with the reason where there is none."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -267,6 +267,7 @@ def test_messages_are_held_edited_and_dropped(watch, look):
     page.click("#held [data-do=go-edited]")
     assert chat.recv() == "changed"
     chat.send("two")
+    page.wait_for_function("() => document.querySelector('#held textarea')?.value === 'two'")
     page.click("#held article:has-text('Drop') [data-do=drop]")
     chat.send("three")
     page.wait_for_function("() => document.querySelector('#held textarea')?.value === 'three'")
