@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import re
 import shutil
 import statistics
@@ -31,7 +32,7 @@ def run_load(port: int, path: str, connections: int, seconds: float) -> Load:
     wrk = shutil.which("wrk")
     # wrk counts in whole seconds.
     if wrk is None or seconds < 1:
-        return eventloop.run(_client_load(port, path, connections, seconds))
+        return run_requests(port, itertools.repeat(request_head("GET", path)), connections, seconds)
     command = [wrk, "-t1", f"-c{connections}", f"-d{round(seconds)}s", "--latency"]
     done = subprocess.run(
         [*command, f"http://127.0.0.1:{port}{path}"],
@@ -41,6 +42,34 @@ def run_load(port: int, path: str, connections: int, seconds: float) -> Load:
         check=True,
     )
     return parse_wrk(done.stdout)
+
+
+def run_requests(port: int, requests: t.Iterator[bytes], connections: int, seconds: float) -> Load:
+    """The same with one of ``requests`` after the other, by a client of ours."""
+    return eventloop.run(_client_load(port, requests, connections, seconds))
+
+
+def heads_that_differ() -> t.Iterator[bytes]:
+    """Give requests of which no two are alike in path, query and several fields, as those of
+    many users are: whoever remembers heads gains nothing."""
+    for number in itertools.count(1):
+        key = number * 2654435761 % 2**32
+        yield request_head(
+            "GET",
+            f"/varied/{key:08x}/{number % 89}?page={number % 97}&sort={key % 7}",
+            f"User-Agent: load/{key % 50}.{number % 10}",
+            "Accept: text/html,application/json;q=0.9,*/*;q=0.8",
+            f"Accept-Language: {('en', 'de', 'fr', 'ja')[key % 4]},en;q=0.5",
+            f"Cookie: session={key:08x}{number:08x}; theme={number % 3}",
+            f"X-Request-Id: {number:016x}",
+            f'If-None-Match: "{key % 100003:x}"',
+        )
+
+
+def small_uploads() -> t.Iterator[bytes]:
+    """Give requests with a body of 13 bytes."""
+    head = request_head("POST", "/upload", "Content-Type: text/plain", "Content-Length: 13")
+    return itertools.repeat(head + b"Hello, world!")
 
 
 _MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60000.0}
@@ -70,10 +99,10 @@ def parse_wrk(output: str) -> Load:
 class _Client(asyncio.Protocol):
     """One connection that asks again as soon as it has its answer."""
 
-    def __init__(self, request: bytes, latencies: list[float]) -> None:
+    def __init__(self, requests: t.Iterator[bytes], latencies: list[float]) -> None:
         import httptools
 
-        self._request = request
+        self._requests = requests
         self._latencies = latencies
         self._new_parser: t.Callable[[], t.Any] = lambda: httptools.HttpResponseParser(self)
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -85,7 +114,7 @@ class _Client(asyncio.Protocol):
     def _ask(self) -> None:
         self._parser = self._new_parser()
         self._started = time.perf_counter()
-        self._transport.write(self._request)
+        self._transport.write(next(self._requests))
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
@@ -106,15 +135,16 @@ class _Client(asyncio.Protocol):
         self._transport.abort()
 
 
-async def _client_load(port: int, path: str, connections: int, seconds: float) -> Load:
+async def _client_load(
+    port: int, requests: t.Iterator[bytes], connections: int, seconds: float
+) -> Load:
     loop = asyncio.get_running_loop()
     latencies: list[float] = []
-    request = request_head("GET", path)
     started = time.perf_counter()
     clients = []
     for _ in range(connections):
         _, client = await loop.create_connection(
-            lambda: _Client(request, latencies), "127.0.0.1", port
+            lambda: _Client(requests, latencies), "127.0.0.1", port
         )
         clients.append(client)
     lost, _ = await asyncio.wait(

@@ -11,7 +11,7 @@ import statistics
 import typing as t
 
 from benchmarks import process
-from benchmarks.load import run_load
+from benchmarks.load import Load, heads_that_differ, run_load, run_requests, small_uploads
 from benchmarks.sse import run_streams
 from benchmarks.startup import import_seconds, serve_seconds
 from benchmarks.subjects import Target
@@ -99,17 +99,33 @@ def _per(total: float | None, count: float, factor: float) -> float | None:
     return None if total is None or not count else total / count * factor
 
 
+def _requests(
+    requests: t.Callable[[], t.Iterator[bytes]], connections: int
+) -> t.Callable[[Target, Scale], Figures]:
+    def run(target: Target, scale: Scale) -> Figures:
+        sent = requests()
+        run_requests(target.port, sent, connections, min(0.3, scale.seconds))
+        meter = _Meter(target)
+        load = run_requests(target.port, sent, connections, scale.seconds)
+        return _load_figures(load, meter)
+
+    return run
+
+
+def _load_figures(load: Load, meter: _Meter) -> Figures:
+    return _figures(
+        rate=load.requests / load.seconds,
+        cpu=_per(meter.cpu_seconds(), load.requests, 1e6),
+        p50=load.p50_ms,
+        p99=load.p99_ms,
+    )
+
+
 def _small_get(connections: int) -> t.Callable[[Target, Scale], Figures]:
     def run(target: Target, scale: Scale) -> Figures:
         run_load(target.port, "/hello", connections, min(0.3, scale.seconds))
         meter = _Meter(target)
-        load = run_load(target.port, "/hello", connections, scale.seconds)
-        return _figures(
-            rate=load.requests / load.seconds,
-            cpu=_per(meter.cpu_seconds(), load.requests, 1e6),
-            p50=load.p50_ms,
-            p99=load.p99_ms,
-        )
+        return _load_figures(run_load(target.port, "/hello", connections, scale.seconds), meter)
 
     return run
 
@@ -253,6 +269,27 @@ MEASUREMENTS: dict[str, Measurement] = {
             "get1", "Small GET, 1 connection", _small_get(1), _REQUEST_FIGURES, ("p50", "cpu")
         ),
         Measurement("get32", "Small GET, 32 connections", _small_get(32), _REQUEST_FIGURES, _SPEED),
+        Measurement(
+            "get1-varied",
+            "Small GET, heads that differ, 1 connection",
+            _requests(heads_that_differ, 1),
+            _REQUEST_FIGURES,
+            ("p50", "cpu"),
+        ),
+        Measurement(
+            "get32-varied",
+            "Small GET, heads that differ, 32 connections",
+            _requests(heads_that_differ, 32),
+            _REQUEST_FIGURES,
+            _SPEED,
+        ),
+        Measurement(
+            "post32",
+            "Small POST, 32 connections",
+            _requests(small_uploads, 32),
+            _REQUEST_FIGURES,
+            _SPEED,
+        ),
         Measurement(
             "download",
             "Download with a length",

@@ -3,6 +3,7 @@
 ::
 
     GET  /hello                13 bytes
+    GET  /varied/...           13 bytes, with fields that differ from one answer to the next
     GET  /bytes/N              N bytes with a Content-Length
     GET  /chunked/N            N bytes, chunked
     *    /upload               swallows the body, answers its size in bytes
@@ -16,6 +17,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
 import time
 import typing as t
@@ -100,6 +102,8 @@ class Origin(asyncio.Protocol):
         path, _, query = self._url.partition(b"?")
         if path == b"/hello":
             self._send(iter([HELLO]))
+        elif path.startswith(b"/varied/"):
+            self._send(iter([_varied()]))
         elif path.startswith(b"/bytes/"):
             self._send(_sized(int(path[7:])))
         elif path.startswith(b"/chunked/"):
@@ -142,6 +146,19 @@ class Origin(asyncio.Protocol):
             event = b"data: %020d\n\n" % time.monotonic_ns()
             self._transport.write(b"%x\r\n%b\r\n" % (len(event), event))
         self._timer = asyncio.get_running_loop().call_later(interval, self._tick, interval)
+
+
+_numbers = itertools.count(1)
+
+
+def _varied() -> bytes:
+    number = next(_numbers)
+    key = number * 2654435761 % 2**32
+    return (
+        b'HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nETag: "%08x"\r\nX-Trace: %016x\r\n'
+        b"Set-Cookie: seen=%d; Path=/%x\r\nCache-Control: max-age=%d\r\nContent-Length: 13\r\n\r\n"
+        b"Hello, world!" % (key, number, number % 1009, key % 64, key % 600)
+    )
 
 
 def _answer(status: bytes, body: bytes) -> bytes:

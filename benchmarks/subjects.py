@@ -166,6 +166,30 @@ def _nginx(upstream: str, port: int, directory: pathlib.Path) -> list[str]:
     return [nginx, "-e", "stderr", "-p", str(directory), "-c", str(config), "-g", "daemon off;"]
 
 
+def _go(upstream: str, port: int, directory: pathlib.Path) -> list[str]:
+    return [str(go_proxy()), upstream, str(port)]
+
+
+def go_proxy() -> pathlib.Path:
+    """Return Go's reverse proxy as a program, built when missing or older than its source.
+
+    :raises Unavailable: it cannot be built, for example without Go
+    """
+    source, program = ROOT / "benchmarks" / "go_proxy.go", ROOT / "benchmarks" / ".go_proxy"
+    if program.exists() and program.stat().st_mtime >= source.stat().st_mtime:
+        return program
+    go = shutil.which("go", path=os.environ.get("PATH", "") + ":/usr/local/go/bin")
+    if go is None:
+        raise Unavailable("Go is not installed")
+    done = subprocess.run(
+        [go, "build", "-o", str(program), str(source)], capture_output=True, text=True, timeout=300
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise Unavailable(f"{source.name} cannot be built: {reason}")
+    return program
+
+
 def _echo_server(server: str, mode: str) -> Subject:
     def command(upstream: str, port: int, directory: pathlib.Path) -> list[str]:
         return [sys.executable, "-m", "benchmarks.echo_server", server, mode, str(port)]
@@ -213,6 +237,7 @@ SUBJECTS: dict[str, Subject] = {
             imports="aiohttp.web",
             kinds=HTTP | WEBSOCKET,
         ),
+        Subject("go", "Go ReverseProxy", _go, kinds=HTTP | WEBSOCKET),
         Subject("rolo-0.8.9", "rolo 0.8.9", _old_rolo, imports="rolo", python=old_python),
         _new("native", "loop"),
         _new("native", "threads"),
@@ -236,6 +261,7 @@ SUBJECTS: dict[str, Subject] = {
 DEFAULT_SUBJECTS = (
     "direct",
     "nginx",
+    "go",
     "aiohttp",
     "rolo-0.8.9",
     "rolo-native-loop",
