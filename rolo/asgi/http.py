@@ -60,6 +60,8 @@ class AsgiHttpDownstream(Watched):
 
     sink = unacknowledged = wire = None
 
+    has_whole_body = False
+
     def __init__(
         self,
         scope: Scope,

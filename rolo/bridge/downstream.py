@@ -267,6 +267,11 @@ class HttpDownstream(AnswerDownstream, t.Protocol):
         """False if the head says that no body follows."""
 
     @property
+    def has_whole_body(self) -> bool:
+        """The whole body is here, to be received without waiting for the client; ``False``
+        where the server does not tell."""
+
+    @property
     def request_trailers(self) -> RawHeaders:
         """Trailer fields of the request; empty before the end of the body."""
 

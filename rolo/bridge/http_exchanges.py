@@ -148,6 +148,9 @@ class HttpExchanges:
         try:
             if self._handlers.mode == "loop":
                 request._portal.task = request._portal.owner
+                if request._body.is_here and (length := _small_length(request)) is not None:
+                    # So it goes out with the head of what is forwarded.
+                    await request._body.prefetch(length)
                 await request._portal.begin_in_greenlet(self._process, request, response)
             else:
                 await self._process_on_thread(request, response)

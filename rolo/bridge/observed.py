@@ -312,6 +312,10 @@ class ObservedHttp(ObservedAnswer):
         return self._downstream.may_have_body
 
     @property
+    def has_whole_body(self) -> bool:
+        return self._downstream.has_whole_body
+
+    @property
     def request_trailers(self) -> RawHeaders:
         return self._downstream.request_trailers
 

@@ -68,6 +68,11 @@ class RequestBody:
             self._record = BodyRecord()
         return self._record
 
+    @property
+    def is_here(self) -> bool:
+        """All of it has come, and nobody has taken any."""
+        return not self._ended and self.downstream.has_whole_body
+
     async def prefetch(self, length: int) -> None:
         """Take the first piece from the client, so that a handler on a thread finds a small
         body without another trip to the loop; no more than that, as the client may wait for

@@ -105,6 +105,10 @@ class NativeExchange(BodyStream):
         return self._decoder is not None
 
     @property
+    def has_whole_body(self) -> bool:
+        return self._decoder is not None and self._decoder.done and self._error is None
+
+    @property
     def request_trailers(self) -> RawHeaders:
         return [] if self._decoder is None or self._pieces else self._decoder.trailers
 

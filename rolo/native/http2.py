@@ -395,6 +395,10 @@ class Http2Exchange(BodyStream):
     # --- the request ----------------------------------------------------------------------
 
     @property
+    def has_whole_body(self) -> bool:
+        return self._ended and self._error is None
+
+    @property
     def request_trailers(self) -> RawHeaders:
         return self.trailers if self._ended and not self._pieces else []
 

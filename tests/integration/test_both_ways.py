@@ -145,3 +145,21 @@ def test_a_head_passed_on_by_lines_is_the_one_written_field_by_field(settings, m
     by_fields = passed(settings)
     for case, *both in zip(CASES, *by_lines, *by_fields, strict=True):
         assert both[:2] == both[2:], case
+
+
+def test_a_small_upload_that_has_come_whole_goes_on_in_one_piece():
+    pieces = []
+    with (
+        RawOrigin(lambda origin, connection, number: one_read(connection, pieces)) as origin,
+        serve(Gateway([ProxyHandler(origin.url)]), mode="loop") as server,
+        Wire(server.url) as wire,
+    ):
+        wire.send(message(b"POST / HTTP/1.1", [HOST, b"Content-Length: 6"], b"ab!end"))
+        assert wire.answer().status == 204
+    assert pieces[0].endswith(b"\r\n\r\nab!end")
+
+
+def one_read(connection, pieces):
+    pieces.append(connection.recv(65536))
+    connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+    connection.recv(1)
