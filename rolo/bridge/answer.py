@@ -98,7 +98,7 @@ def answer_of(response: Response, environ: t.Callable[[], t.Any], method: str) -
         length = len(whole or b"") if known else None
         try:
             check_head(reason, headers)
-            headers = answer_fields(headers, length, bodiless=bodiless)
+            headers = received(answer_fields(headers, length, bodiless=bodiless))
         except ValueError as exc:
             raise UnsendableAnswer(str(exc)) from None
     if answer is not None and passing is not None and passing.spent:
