@@ -32,8 +32,6 @@ class BaseConnection(asyncio.BufferedProtocol):
         "_transport",
         "_view",
         "closing",
-        "connect_seconds",
-        "tls_seconds",
         "writing_paused",
     )
 
@@ -51,10 +49,6 @@ class BaseConnection(asyncio.BufferedProtocol):
         """The other side does not take what was written as fast as it came."""
         self.closing = False
         """All that we had to say is written, or the connection is lost."""
-        self.connect_seconds: float | None = None
-        """How long it took to connect, names included; ``None`` if we did not."""
-        self.tls_seconds: float | None = None
-        """The same of the TLS handshake."""
 
     # --- what a side adds
 

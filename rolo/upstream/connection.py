@@ -57,6 +57,7 @@ class Connection(BaseConnection):
         "_now",
         "_patrol",
         "_unacknowledged",
+        "connect_seconds",
         "drained_at",
         "exchanges",
         "idle_since",
@@ -64,6 +65,7 @@ class Connection(BaseConnection):
         "number",
         "owner",
         "receiver",
+        "tls_seconds",
     )
 
     def __init__(
@@ -76,6 +78,10 @@ class Connection(BaseConnection):
         self._unacknowledged = 0
         self.owner: Owner | None = None
         self.receiver: Receiver | None = None
+        self.connect_seconds: float | None = None
+        """How long it took to connect, names included; ``None`` if nobody knows."""
+        self.tls_seconds: float | None = None
+        """The same of the TLS handshake."""
         self.number = next(_numbers)
         """Tells connections apart for who looks on."""
         self.exchanges = 0

@@ -11,7 +11,7 @@ import ssl
 import typing as t
 
 from rolo.errors import ConnectError
-from rolo.net.connection import BaseConnection
+from rolo.upstream.connection import Connection
 from rolo.upstream.dial_errors import connect_error
 from rolo.upstream.settings import Tls
 from rolo.upstream.tls import server_name, tls_context
@@ -19,7 +19,7 @@ from rolo.upstream.tls import server_name, tls_context
 if t.TYPE_CHECKING:
     from rolo.wire.target import Origin
 
-P = t.TypeVar("P", bound=BaseConnection)
+P = t.TypeVar("P", bound=Connection)
 Address = tuple[socket.AddressFamily, t.Any]
 """Address family and what ``socket.connect`` takes."""
 

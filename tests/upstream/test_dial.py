@@ -9,8 +9,8 @@ import pytest
 import trustme
 
 from rolo.errors import ConnectError, ConnectTimeout, NameResolutionError, TlsError
-from rolo.net.connection import BaseConnection
 from rolo.upstream import dial as dial_module
+from rolo.upstream.connection import Connection
 from rolo.upstream.dial import Dialer
 from rolo.upstream.request import UpstreamRequest
 from rolo.upstream.settings import Timeouts, Tls
@@ -113,7 +113,7 @@ def test_a_full_backlog_of_a_unix_socket_is_waited_for(tmp_path):
         dialer = Dialer()
 
         def connection():
-            return BaseConnection(loop, memoryview(bytearray(1024)))
+            return Connection(loop, memoryview(bytearray(1024)), None)
 
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(path)
