@@ -1,4 +1,5 @@
-"""The harness, measured: ready, gone, one stub and a thousand, and beside others of its kind.
+"""The harness, measured: ready, gone, one stub and a thousand, recorded and replayed, and beside
+others of its kind.
 
 ``python -m benchmarks.harness [--seconds 3] [--mockttp DIRECTORY]``
 
@@ -9,11 +10,14 @@ pytest-httpserver is measured where it can be imported, mockttp where ``DIRECTOR
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
 import pathlib
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import typing as t
@@ -61,6 +65,16 @@ api.get("/price").returns(pieces)
 print(api.port, flush=True)
 sys.stdin.read()
 """
+RECORDS = """
+import sys
+from rolo.harness import Harness
+api = Harness({upstream!r}, mode={mode!r}, recording={file!r}, strict=False)
+print(api.port, flush=True)
+sys.stdin.readline()
+api.close()
+print("closed", flush=True)
+sys.stdin.read()
+"""
 
 
 class Served:
@@ -78,6 +92,14 @@ class Served:
         self.pid = self._process.pid
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline() or 0)
+
+    def close(self) -> None:
+        """Let a program that waits for it close its harness, and wait until it has."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        self._process.stdout.readline()
 
     def __enter__(self) -> t.Self:
         return self
@@ -215,23 +237,77 @@ def compare(
     }
 
 
-def large_mib() -> float:
-    """MiB by which memory grows with an answer of 100 MB, beyond one that has gone before."""
-    with python(LARGE) as server:
+def take_large(port: int) -> None:
+    """Read an answer of 100 MiB to its end."""
+    taken = 0
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
+        sock.sendall(REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        while piece := sock.recv(MIB):
+            taken += len(piece)
+    assert taken >= 100 * MIB
 
-        def take() -> None:
-            with socket.create_connection(("127.0.0.1", server.port), timeout=30) as sock:
-                sock.sendall(REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
-                while sock.recv(MIB):
-                    pass
 
-        reset_peak_rss(server.pid)
-        before = peak_rss_bytes(server.pid)
-        take()
-        after = peak_rss_bytes(server.pid)
+def grown_mib(server: Served, *, closes: bool) -> float:
+    """MiB by which the peak of memory grows with an answer of 100 MiB.
+
+    :param closes: and with the end of the harness, when a recording is written
+    """
+    reset_peak_rss(server.pid)
+    before = peak_rss_bytes(server.pid)
+    take_large(server.port)
+    if closes:
+        server.close()
+    after = peak_rss_bytes(server.pid)
     assert before is not None
     assert after is not None
     return (after - before) / MIB
+
+
+def large_mib() -> dict[str, float]:
+    """The growth of memory by an answer of 100 MiB that is stubbed, recorded, and replayed."""
+    grown = {}
+    with tempfile.TemporaryDirectory() as folder, python(LARGE) as stubbed:
+        file = f"{folder}/large.har"
+        grown["stubbed"] = grown_mib(stubbed, closes=False)
+        upstream = f"http://127.0.0.1:{stubbed.port}"
+        with python(RECORDS.format(upstream=upstream, mode="capture", file=file)) as recorded:
+            grown["recorded"] = grown_mib(recorded, closes=True)
+        with python(RECORDS.format(upstream=None, mode="replay", file=file)) as replayed:
+            grown["replayed"] = grown_mib(replayed, closes=True)
+    return grown
+
+
+def pace_ms(pieces: int = 100) -> float:
+    """The median of how far the time between two pieces of a replay is from what was recorded."""
+    from rolo.harness import Harness, pause, some
+
+    steps = itertools.chain.from_iterable((some(b"x"), pause(0.02)) for _ in range(pieces))
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder, "paced.har")
+        with Harness() as service:
+            service.get("/price").streams(*steps)
+            with Harness(service.url, mode="capture", recording=file) as api:
+                answer_times(api.port, pieces)
+        recorded = json.loads(file.read_text())["log"]["entries"][0]["response"]["_pieces"]
+        with Harness(recording=file) as api:
+            came = answer_times(api.port, pieces)
+    assert len(recorded) == len(came) == pieces
+    wanted = (later[0] - earlier[0] for earlier, later in itertools.pairwise(recorded))
+    got = ((later - earlier) * 1000 for earlier, later in itertools.pairwise(came))
+    return statistics.median(abs(w - g) for w, g in zip(wanted, got, strict=True))
+
+
+def answer_times(port: int, pieces: int) -> list[float]:
+    """When each piece of an answer in chunks came to the client, in seconds."""
+    times = []
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+        sock.sendall(REQUEST)
+        come = b""
+        while not come.endswith(b"0\r\n\r\n"):
+            come += sock.recv(4096)
+            # Pieces that came together count as come now.
+            times += [time.perf_counter()] * (come.count(b"1\r\nx\r\n") - len(times))
+    return times
 
 
 def main() -> None:
@@ -243,7 +319,9 @@ def main() -> None:
     print(f"ready, first answer:              {ready_ms(50):8.2f} ms")
     print(f"closed, 100 open streams:         {closed_ms(15):8.2f} ms")
     print(f"1,000 stubs, CPU against 10:      {stubs_ratio(options.seconds, options.rounds):8.2f}")
-    print(f"an answer of 100 MB, memory:      {large_mib():8.1f} MiB")
+    for what, grown in large_mib().items():
+        print(f"100 MiB {what + ', memory:':25} {grown:8.1f} MiB")
+    print(f"replayed pace, off by:            {pace_ms():8.2f} ms")
     measured = compare(options.seconds, options.rounds, options.mockttp)
     for name, (rate, cost) in measured.items():
         more, less = measured["rolo"][0] / rate, cost / measured["rolo"][1]
