@@ -11,6 +11,7 @@ import importlib
 import pkgutil
 import time
 import tracemalloc
+from urllib.parse import unquote
 
 import pytest
 from werkzeug.exceptions import HTTPException
@@ -157,7 +158,7 @@ for what, make in LINES.items():
         )
     )
     case(f"admission: {what}")(
-        lambda n, make=make: functools.partial(admit, "GET", fields(make(n)), "1.1")
+        lambda n, make=make: functools.partial(admit, "GET", b"/", fields(make(n)), "1.1")
     )
     case(f"end to end: {what}")(lambda n, make=make: functools.partial(end_to_end, fields(make(n))))
     case(f"outgoing: {what}")(
@@ -261,7 +262,7 @@ for what, make in PATHS.items():
     @case(f"what a route captured, decoded: {what}")
     def _(n, make=make):
         request = request_of(b"Host: h\r\n", make(n))
-        captured = rolo.routing.router.unquote(get_raw_path(request))[3:]
+        captured = unquote(get_raw_path(request))[3:]
         return lambda: raw_tail(request, captured)
 
     case(f"dot segments: {what}")(lambda n, make=make: lambda: has_dot_segment(make(n)))
@@ -392,8 +393,9 @@ FILLED = {
     ),
     "rolo.proxy.forwarded_fields.ForwardedPolicy": lambda value: POLICY.believes(value.decode()),
 }
-# Keyed by settings, by two flags, or by the second.
+# Keyed by nothing, by settings, by two flags, or by the second.
 OURS = {
+    "rolo.harness.certificates.authority",
     "rolo.upstream.blocking_transport._ssl_context",
     "rolo.asgi.capabilities._of_extensions",
     "rolo.bridge.access_log._when",

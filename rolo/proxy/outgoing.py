@@ -194,7 +194,7 @@ def _target(
         if variables is not None:
             # A handler may have changed it, there or in the target.
             left = str(variables.get("QUERY_STRING") or "").encode("latin-1")
-            query = query if left == (query or b"") else left
+            query = query if _is_same_query(query or b"", left) else left
     else:
         below = _encoded(get_raw_path(request))
         query = str(request.environ.get("QUERY_STRING") or "").encode("latin-1") or None
@@ -204,6 +204,14 @@ def _target(
             below = b"/" + below
     rules.check_path(below)
     return join_target(upstream.base_path, below, query), asked
+
+
+def _is_same_query(written: bytes, left: bytes) -> bool:
+    """Whether a query of the environment is the one in the target. Werkzeug's server takes the
+    bytes of a target for Latin-1, and writes them into the environment as UTF-8."""
+    if left == written:
+        return True
+    return not written.isascii() and left == written.decode("latin-1").encode()
 
 
 def _written_target(request: AnyRequest) -> tuple[bytes | None, t.Mapping[str, t.Any] | None]:

@@ -32,6 +32,6 @@ def test_a_list_may_stand_on_several_lines():
         (b"sec-websocket-extensions", b"two; x=1"),
     ]
     assert subprotocols(fields) == ["chat", "v2", "v1"]
-    assert extensions(fields) == "one,two; x=1"
+    assert extensions(fields) == "one, two; x=1"
     assert subprotocols([]) == []
     assert extensions([]) == ""
