@@ -14,6 +14,7 @@ from rolo.config.tree import (
     CommandConfig,
     ForwardingConfig,
     InspectConfig,
+    MockConfig,
     ProxyConfig,
     RecordConfig,
     ReplayConfig,
@@ -26,12 +27,12 @@ HEAD = """\
 # The command
 
 `rolo proxy UPSTREAM` forwards to an upstream, `rolo record UPSTREAM FILE` also writes what passes to a HAR file,
-`rolo replay FILE` answers from such a file, `rolo inspect FILE` shows it in a browser, `rolo demo` puts a proxy in front of an origin to play with. What is wrong
+`rolo replay FILE` answers from such a file, `rolo mock FILE` by stubs, `rolo inspect FILE` shows it in a browser, `rolo demo` puts a proxy in front of an origin to play with. What is wrong
 with a command line, or a file, is said in one line that names the option, or the place in the file, with exit code 2; 1
 means that it could not run, 0 that it was stopped by a signal.
 
 This page is made from the settings themselves (`python docs/command_page.py`). "Setting" is their name in the trees of
-`rolo.config.tree`: `ProxyConfig`, `RecordConfig`, `ReplayConfig`, `InspectConfig`. Times are seconds, or written with `ms`, `s`, `m`, `h`;
+`rolo.config.tree`: `ProxyConfig`, `RecordConfig`, `ReplayConfig`, `MockConfig`, `InspectConfig`. Times are seconds, or written with `ms`, `s`, `m`, `h`;
 sizes are bytes, or written with `k`, `m`, `g` (1024 each); `none` is no limit. What the limits mean in Python:
 [limits and timeouts](limits-and-timeouts.md).
 """
@@ -43,6 +44,11 @@ Has the options of `rolo proxy`, but for `--script`, `--reload` and `--workers`,
 
 REPLAY = """
 Has the options of "serving" and "log", and these.
+"""
+
+MOCK = """
+Has the options of "log", and these; see [testing](testing.md#without-a-test). It is served by the native server; what is
+under way when the command is stopped is broken off.
 """
 
 INSPECT = """
@@ -66,6 +72,7 @@ def page() -> str:
     assert [_title(section) for section, _ in settings(CommandConfig)][1:] == ["serving", "log"]
     parts += ["\n## rolo record\n", RECORD, *_own(RecordConfig, ForwardingConfig)]
     parts += ["\n## rolo replay\n", REPLAY, *_own(ReplayConfig, CommandConfig)]
+    parts += ["\n## rolo mock\n", MOCK, *_table(next(settings(MockConfig))[1])]
     parts += ["\n## rolo inspect\n", INSPECT, *_table(next(settings(InspectConfig))[1])]
     parts.append(DEMO)
     return "".join(parts)

@@ -10,12 +10,13 @@ from rolo._version import __version__
 
 if t.TYPE_CHECKING:
     from rolo.config.settings import Mistake, Setting
-    from rolo.config.tree import CommandConfig, InspectConfig, Section
+    from rolo.config.tree import CommandConfig, InspectConfig, MockConfig, Section
 
 COMMANDS = {
     "proxy": "forward to an upstream",
     "record": "the same, and write what passes to a HAR file",
     "replay": "answer requests from a HAR file",
+    "mock": "answer requests by stubs: a Python file, or WireMock mappings",
     "inspect": "look at a HAR file in a browser",
     "demo": "a proxy in front of a demo origin, to play with",
 }
@@ -27,7 +28,7 @@ class Invocation:
 
     argv: tuple[str, ...]
     """The command line itself, without the program's name."""
-    config: CommandConfig | InspectConfig
+    config: CommandConfig | InspectConfig | MockConfig
     """Of a type that says which command."""
     fd: int | None = None
     """Of a worker process: its listening socket; ``None`` if it is no worker."""

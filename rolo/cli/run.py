@@ -28,6 +28,7 @@ from rolo.config.tree import (
     ForwardingConfig,
     InspectConfig,
     LogConfig,
+    MockConfig,
     ProxyConfig,
     RecordConfig,
     ReplayConfig,
@@ -66,6 +67,8 @@ def command(asked: Invocation) -> int:
             return _record(asked.config, signals)
         if isinstance(asked.config, ReplayConfig):
             return _replay(asked.config, signals)
+        if isinstance(asked.config, MockConfig):
+            return _mock(asked.config, signals)
         if isinstance(asked.config, InspectConfig):
             return _inspect(asked.config, signals)
         assert isinstance(asked.config, CommandConfig)
@@ -183,12 +186,28 @@ def _inspect(config: InspectConfig, signals: StopSignals) -> int:
     page, count = show(config)
     with page:
         _say(config.log, f"{count} exchanges of {config.file} are shown at {page.url}")
-        try:
-            while not signals.wait(_POLL):
-                pass
-        except StopNow:
-            os._exit(1)
+        _wait(signals)
     return 0
+
+
+def _mock(config: MockConfig, signals: StopSignals) -> int:
+    from rolo.cli.mock import mocked
+
+    api = mocked(config)
+    with contextlib.closing(api):
+        count = len(api.stubs)
+        _say(config.log, f"rolo {__version__} listens on {api.url}, {count} stubs of {config.file}")
+        _wait(signals)
+    return 0
+
+
+def _wait(signals: StopSignals) -> None:
+    """Wait for the signal, beside something that looks after itself."""
+    try:
+        while not signals.wait(_POLL):
+            pass
+    except StopNow:
+        os._exit(1)
 
 
 def _demo(config: CommandConfig, signals: StopSignals) -> int:

@@ -26,6 +26,8 @@ LOG = logging.getLogger(__name__)
 
 _MODULE = "rolo_script"
 
+T = t.TypeVar("T")
+
 
 @dataclasses.dataclass(frozen=True)
 class Script:
@@ -47,6 +49,15 @@ def load_script(path: str) -> Script:
 
     :raises CommandError: it cannot be read, or has a mistake; names file and line
     """
+    return run_file(path, lambda module: _script(path, module))
+
+
+def run_file(path: str, use: t.Callable[[types.ModuleType], T]) -> T:
+    """Run a Python file of the user's and return what ``use`` makes of it.
+
+    :raises CommandError: it cannot be read, or has a mistake, or :func:`use` finds one; names
+        file and line
+    """
     try:
         source = pathlib.Path(path).read_bytes()
     except OSError as error:
@@ -62,7 +73,7 @@ def load_script(path: str) -> Script:
     try:
         with readable(path):
             exec(compile(source, path, "exec"), vars(module))
-            return _script(path, module)
+            return use(module)
     except CommandError:
         if former is not None:
             sys.modules[_MODULE] = former

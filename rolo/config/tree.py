@@ -427,10 +427,28 @@ class InspectConfig(Section):
     log: LogConfig = Field(default_factory=LogConfig)
 
 
-TREES: dict[str, type[CommandConfig] | type[InspectConfig]] = {
+class MockConfig(Section):
+    """All settings of ``rolo mock``."""
+
+    file: t.Annotated[str, FILE] = Field(
+        description="what is answered: a Python file that defines stubs(api), or a file or a "
+        "folder of WireMock's JSON mappings"
+    )
+    listen: t.Annotated[Address, ADDRESS] = Field(
+        default=Address("127.0.0.1", 8080),
+        description="where to listen; without a host on all addresses, port 0 takes a free one",
+    )
+    seed: NumberOrNone = Field(
+        default=None, description="makes what is drawn by chance the same again"
+    )
+    log: LogConfig = Field(default_factory=LogConfig)
+
+
+TREES: dict[str, type[CommandConfig] | type[InspectConfig] | type[MockConfig]] = {
     "proxy": ProxyConfig,
     "record": RecordConfig,
     "replay": ReplayConfig,
+    "mock": MockConfig,
     "inspect": InspectConfig,
     "demo": CommandConfig,
 }

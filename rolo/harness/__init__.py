@@ -31,6 +31,7 @@ from rolo.harness.steps import (
 )
 from rolo.harness.stub import Stub
 from rolo.harness.values import AnswerArguments, StreamArguments
+from rolo.harness.wiremock import MappingError
 
 __all__ = [
     "Answer",
@@ -40,6 +41,7 @@ __all__ = [
     "Delay",
     "Harness",
     "Interim",
+    "MappingError",
     "Message",
     "Piece",
     "Received",

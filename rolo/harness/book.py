@@ -14,7 +14,6 @@ from rolo.proxy.hooks.hooks import Hooks
 
 _MAX_PROBLEMS = 20
 """Texts of problems that are kept; more are counted."""
-_PRIORITY = "\nOf stubs that match, the most specific answers; of equals, the latest.\n"
 
 
 class Upstreams(t.Protocol):
@@ -128,7 +127,10 @@ class Book:
                     if (now := self.states.get(name)) != state:
                         text += f"\n{stub.name}\n     matches, but only "
                         text += f"with {name}={state!r}, and it is {now!r}\n"
-        return text + _PRIORITY if len(stubs) > 1 else text
+        if len(stubs) > 1:
+            rules = dict.fromkeys(stub.pattern.precedence for stub in stubs)
+            text += "".join(f"\nOf stubs that match, {rule}.\n" for rule in rules)
+        return text
 
     # --- what is wrong
 

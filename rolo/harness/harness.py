@@ -28,6 +28,7 @@ from rolo.harness.record import Record
 from rolo.harness.recordings import Given, Recordings
 from rolo.harness.stub import Stub
 from rolo.harness.upstream import Upstream
+from rolo.harness.wiremock import STARTED, read_mappings
 from rolo.matching import RequestPattern
 from rolo.matching.seen import WEBSOCKET
 
@@ -270,6 +271,25 @@ class Harness:
         """As :meth:`passing`, of what comes, whoever answers it: ``with
         api.everything().outage(): ...``."""
         return Traffic(self._faults, patterns_of(method, path, conditions))
+
+    def wiremock(self, path: str | os.PathLike[str]) -> list[Stub]:
+        """Make stubs of WireMock's JSON mappings; none of them needs to be called. Among them
+        WireMock's rules say who answers: the lowest ``priority``, and of equals the last. Other
+        stubs are asked before.
+
+        :param path: a file, or a folder: that of WireMock, with ``mappings`` and ``__files``,
+            or one with mappings
+        :raises MappingError: something in them is not read here; says all of it, with places
+        :raises OSError: a file cannot be had
+        """
+        stubs = []
+        for mapping in read_mappings(path):
+            for name in (*mapping.given, *mapping.sets):
+                self.states.setdefault(name, STARTED)
+            stub = self._book.make(mapping.pattern, mapping.place)
+            mapping.tell(stub)
+            stubs.append(stub)
+        return stubs
 
     @property
     def stubs(self) -> list[Stub]:

@@ -224,13 +224,13 @@ class Stub:
             self._last().action.delay = checked(delay)
         return self
 
-    def given(self, **states: t.Any) -> t.Self:
+    def given(self, /, **states: t.Any) -> t.Self:
         """Match only while scenarios are in these states: ``given(cart="empty")``. All begin as
         ``None``."""
         self.given_states = {**self.given_states, **states}
         return self
 
-    def sets(self, **states: t.Any) -> t.Self:
+    def sets(self, /, **states: t.Any) -> t.Self:
         """Put scenarios into these states with each answer: ``sets(cart="full")``."""
         self.set_states = {**self.set_states, **states}
         return self

@@ -92,6 +92,9 @@ class RequestPattern:
     :raises TypeError, ValueError: a condition cannot be read; says which
     """
 
+    precedence = "the most specific answers; of equals, the latest"
+    """Which of several that match counts, in words; see :attr:`rank`."""
+
     def __init__(
         self,
         method: str | t.Iterable[str] | None = None,
@@ -152,10 +155,15 @@ class RequestPattern:
         )
         return (*self.rule.rank, conditions)
 
+    @property
+    def where(self) -> str:
+        """The path that is wanted, as it is written in texts; empty for any."""
+        return self.rule.path or ""
+
     def describe(self) -> str:
         """Return a short name: ``POST /orders with json, headers``."""
         methods = "any method" if self.methods is None else "|".join(self.methods)
-        where = f"{self.rule.host or ''}{self.rule.path or ('' if self.rule.host else 'any path')}"
+        where = f"{self.rule.host or ''}{self.where or ('' if self.rule.host else 'any path')}"
         names = [
             name
             for name in ("query", "headers", "cookies", "form", "parts", "body", "subprotocol")

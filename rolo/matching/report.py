@@ -133,6 +133,6 @@ def _distance(pattern: RequestPattern, seen: Seen, miss: Miss) -> float:
 
 def _alike(pattern: RequestPattern, seen: Seen) -> float:
     """Return how much of the two paths is the same, from 0 to 1: by segments, then letters."""
-    path = pattern.rule.path or ""
+    path = pattern.where
     segments = difflib.SequenceMatcher(None, path.split("/"), seen.path.split("/"))
     return 0.7 * segments.ratio() + 0.3 * difflib.SequenceMatcher(None, path, seen.path).ratio()
