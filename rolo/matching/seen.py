@@ -126,7 +126,7 @@ class Seen:
             raise ValueError("no body")
         try:
             return json.loads(self.data)
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise ValueError(f"the body is no JSON: {exc}") from exc
 
     @functools.cached_property

@@ -242,3 +242,10 @@ def test_a_pattern_describes_itself():
     described = pattern("POST", "/o/<int:id>", json={}, headers={"X": "1"}, when=len).describe()
     assert described == "POST /o/<int:id> with headers, json, when"
     assert pattern().describe() == "any method any path"
+
+
+@pytest.mark.parametrize("deep", [b"[" * 200_000, b'{"a":' * 200_000])
+def test_json_that_is_nested_too_deep_to_be_read_is_a_difference(deep):
+    assert pattern(json={"a": 1}).matched(seen(body=deep)) is None
+    (difference,) = pattern(json={"a": 1}).match(seen(body=deep)).differences
+    assert "the body is no JSON: maximum recursion" in difference.got
