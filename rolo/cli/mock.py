@@ -57,3 +57,7 @@ def _call(module: types.ModuleType, file: str, api: Harness) -> None:
     if not callable(stubs):
         raise CommandError(f"{file}: define stubs(api), which is given a rolo.harness.Harness", 2)
     stubs(api)
+    # What is wrong at the end of a test is not here, but for what never could be right.
+    silent = [stub.name for stub in api.stubs if not stub.answers]
+    if silent:
+        raise CommandError(f"{file}: no answer was given to {', '.join(silent)}", 2)

@@ -268,6 +268,11 @@ class Stub:
         return None
 
     @property
+    def answers(self) -> bool:
+        """Whether it was given an answer."""
+        return bool(self._entries)
+
+    @property
     def spent(self) -> bool:
         """Whether all it was to do is done."""
         return bool(self._entries) and all(
@@ -276,7 +281,7 @@ class Stub:
 
     def complaint(self) -> str | None:
         """Return what is wrong at the end of a test; ``None`` if nothing is."""
-        if not self._entries:
+        if not self.answers:
             return f"{self.name} was given no answer"
         if self._optional:
             return None

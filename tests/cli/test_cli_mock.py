@@ -90,6 +90,11 @@ def test_mappings_answer(tmp_path):
     [
         ("x.py", "def stubs(api):\n    api.get('x')\n", "{file}:2: ValueError: a path begins with"),
         ("x.py", "def stubs(api:\n", "{file}:1: '(' was never closed"),
+        (
+            "x.py",
+            "def stubs(api):\n    api.get('/x')\n",
+            "{file}: no answer was given to GET /x [x.py:2]",
+        ),
         ("x.py", "stub = 1\n", "{file}: define stubs(api), which is given"),
         (
             "x.json",
