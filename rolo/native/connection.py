@@ -362,7 +362,8 @@ class Connection(BaseConnection):
         end of this turn of the loop, together. In a stream of events, of which many connections
         have one in the same turn, none should wait for the others."""
         if self._transport is not None:
-            self._transport.set_write_buffer_limits(high=0 if promptly else self.settings.buffer)
+            # Not 0: with TLS, loops pause at the limit, not beyond it, and so with nothing unsent.
+            self._transport.set_write_buffer_limits(high=1 if promptly else self.settings.buffer)
 
     def keep(self, data: bytes) -> None:
         """Keep what belongs to the next request; it starts after this one."""

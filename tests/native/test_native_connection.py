@@ -444,7 +444,7 @@ async def test_nothing_is_sent_to_who_has_left_and_the_handler_is_told(state, ha
 
 @serving()
 async def test_a_stream_is_written_at_once_and_the_next_answer_is_not(state, handler, clock):
-    """The high-water mark is 0 for as long as a body of unknown length is sent."""
+    """The high-water mark is 1 for as long as a body of unknown length is sent."""
     marks = []
 
     async def streams(d):
@@ -461,7 +461,7 @@ async def test_a_stream_is_written_at_once_and_the_next_answer_is_not(state, han
         client.send(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
         await turns()
     buffer = state.settings.buffer
-    assert marks == [buffer, 0, buffer, buffer, buffer, 0]
+    assert marks == [buffer, 1, buffer, buffer, buffer, 1]
     assert client.high == buffer
 
 

@@ -635,15 +635,20 @@ def test_stopping_breaks_off_what_takes_too_long():
             wire.answer()
 
 
-def test_tls(kind):
+def both_sides_of_tls():
+    """Return the contexts of a server and of a client that trusts it."""
     authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate.configure_cert(context)
-    context.set_alpn_protocols(["http/1.1"])
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(serving)
+    serving.set_alpn_protocols(["http/1.1"])
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
     trusting.set_alpn_protocols(["h2", "http/1.1"])
+    return serving, trusting
+
+
+def test_tls(kind):
+    context, trusting = both_sides_of_tls()
 
     async def handler(server, d):
         server.seen.put(d.head.scheme)
@@ -658,6 +663,28 @@ def test_tls(kind):
         wire.request("GET", "/", [("Connection", "close")])
         assert wire.answer().body == b""
         assert wire.read_rest() == b""
+
+
+def test_a_stream_over_tls_goes_on_when_the_client_has_taken_what_came(kind):
+    context, trusting = both_sides_of_tls()
+
+    async def handler(server, d):
+        taken = server.loop.create_future()
+        server.seen.put(lambda: server.loop.call_soon_threadsafe(taken.set_result, None))
+        await d.send_head(200, b"OK", [])
+        d.write(b"one")
+        await taken
+        await d.drained()
+        d.write(b"two")
+        await d.end()
+
+    with running(handler, kind=kind, tls=context) as server, server.wire() as wire:
+        wire.socket = trusting.wrap_socket(wire.socket, server_hostname="127.0.0.1")
+        wire.request("GET", "/")
+        head = wire.head()
+        assert wire.piece(head) == b"one"
+        server.next()()
+        assert wire.piece(head) == b"two"
 
 
 def test_unix_socket(tmp_path, kind):
