@@ -41,11 +41,16 @@ def item(folder, *marks, name="test_x", config=None, **options):
     )
 
 
+@pytest.fixture(autouse=True)
+def _on_somebodys_machine(monkeypatch):
+    """And not in CI, where nothing is recorded unless somebody says so."""
+    monkeypatch.delenv("CI", raising=False)
+
+
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(tmp_path):
     """Let a test ask for some paths; returns what it complains of and how often the service
     was asked."""
-    monkeypatch.delenv("CI", raising=False)
 
     def run(*paths, mode=None, failing=False, mark=None, **options):
         mark = mark or pytest.mark.rolo_record("orders.har", pace="at_once", **options)
