@@ -21,6 +21,6 @@ def as_wanted(message: str | bytes, wanted: t.Any) -> t.Any:
     if isinstance(wanted, dict | list | int | float) or is_model:
         try:
             return json.loads(message)
-        except ValueError:
+        except (ValueError, RecursionError):
             return message
     return message

@@ -112,7 +112,7 @@ def _stub(record: Record, fields: Fields, body: bytes) -> str:
     if body and is_json(media_type(entry.headers)):
         try:
             conditions.append(f"json={json.loads(body)!r}")
-        except ValueError:
+        except (ValueError, RecursionError):
             conditions.append(f"body={body!r}")
     elif body:
         conditions.append(f"body={body!r}")
@@ -134,7 +134,7 @@ def _returned(record: Record) -> str:
         if is_json(media_type(answer.headers)):
             try:
                 value = json.loads(data)
-            except ValueError:
+            except (ValueError, RecursionError):
                 value = None
         if value is not None:
             arguments.append(f"json={value!r}")

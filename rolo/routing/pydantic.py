@@ -120,14 +120,14 @@ class _Plan:
             self._adapter.validate_json(body)  # raises
         try:
             document = json.loads(body)
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:  # the latter: nested too deeply
             raise self._not_json(body, exc) from exc
         value = self._adapter.validate_python(document)
         if len(self.parameters) == 1:
             return dict.fromkeys(self.parameters, value)
         return {name: getattr(value, name) for name in self.parameters}
 
-    def _not_json(self, body: bytes, error: ValueError) -> BadRequest:
+    def _not_json(self, body: bytes, error: Exception) -> BadRequest:
         """Return what werkzeug raises where a handler asks for ``request.json``."""
         from pydantic import ValidationError
 

@@ -83,6 +83,12 @@ def test_the_client_is_told_in_json_whatever_handles_errors(router, handlers):
         assert response.get_json()[0]["type"] == "json_invalid"
 
 
+def test_a_body_that_is_nested_too_deeply_is_the_clients_fault(router):
+    """Python's reader of JSON gives up with an error of its own."""
+    with pytest.raises(BadRequest, match="recursion"):
+        ask(router, b"[" * 100_000 + b"]" * 100_000)
+
+
 def test_json_in_other_encodings_of_unicode_is_read(router):
     body = '{"name": "ä", "price": 1}'.encode("utf-16")
     assert ask(router, body).get_data(as_text=True) == "7 ä"
